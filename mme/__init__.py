@@ -1,0 +1,1 @@
+"""The command line: train many models, serve them, and show the whole story."""
