@@ -1,0 +1,28 @@
+# The multi-model container. Build it with `make image`; SageMaker runs it as `docker run IMAGE serve`.
+ARG BASE=debian:trixie-slim
+
+FROM ${BASE} AS build
+RUN apt-get update && apt-get install -y --no-install-recommends binutils python3-venv
+RUN python3 -m venv /opt/mme
+COPY .ci/lock/image.txt /src/.ci/lock/
+RUN /opt/mme/bin/pip install --no-cache-dir --require-hashes -r /src/.ci/lock/image.txt
+COPY pyproject.toml README.md LICENSE /src/
+COPY container /src/container
+COPY handler /src/handler
+COPY mme /src/mme
+RUN /opt/mme/bin/pip install --no-cache-dir --no-deps /src
+COPY .ci/slim /src/.ci/
+RUN /src/.ci/slim /opt/mme
+
+FROM ${BASE}
+RUN apt-get update && apt-get install -y --no-install-recommends python3 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*.log /var/log/apt \
+       /usr/share/doc /usr/share/man /usr/share/locale
+COPY --from=build /opt/mme /opt/mme
+ENV PATH=/opt/mme/bin:$PATH
+LABEL com.amazonaws.sagemaker.capabilities.multi-models=true \
+      com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true
+USER 65534:65534
+EXPOSE 8080
+ENTRYPOINT ["mme"]
+CMD ["serve"]

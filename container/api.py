@@ -1,0 +1,233 @@
+"""The multi-model container API, call by call: what the platform asks of the gate."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from urllib.parse import parse_qs, unquote
+
+from container.connection import Request, Response, to_response
+from container.faults import Fault, FaultError, pretty
+from container.log import log
+from container.models import Model, Register, State
+from container.paths import check_name, read_load_request
+from container.settings import Settings
+from container.shards import Answer, Shard
+
+SINGLE = "model"  # the name of the one model of an endpoint that is not multi-model
+
+
+class Api:
+    """Answers every call, from the register and through the shards."""
+
+    def __init__(self, settings: Settings, shards: list[Shard]) -> None:
+        self.serving = asyncio.Event()  # set once the shards take models
+        self.healthy = False
+        self.draining = False
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._settings = settings
+        self._shards = shards
+        self._register = Register()
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one request; every fault is an answer, nothing is raised."""
+        self._in_flight += 1
+        try:
+            return await self._route(request)
+        except FaultError as fault:
+            return to_response(fault)
+        except Exception as error:  # the boundary: a client must get an answer
+            log("internal error", error=repr(error))
+            return to_response(FaultError(Fault.INTERNAL, "the gate failed; its log says why"))
+        finally:
+            self._in_flight -= 1
+            if self.draining and not self._in_flight:
+                self._idle.set()
+
+    async def drain(self, seconds: float) -> int:
+        """Refuse what is new, wait for what is in flight, and return how much of it is left."""
+        self.draining = True
+        if self._in_flight:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), seconds)
+        return self._in_flight
+
+    async def _route(self, request: Request) -> Response:
+        path, _, query = request.target.partition(b"?")
+        parts = path.split(b"/")[1:]
+        if self.draining and parts != [b"ping"]:
+            request.keep_alive = False
+            raise FaultError(Fault.UNAVAILABLE, "the container is stopping")
+        calls: dict[bytes, Callable[[], Awaitable[Response]]] = {}
+        match parts:
+            case [b"ping"]:
+                calls = {b"GET": self._ping}
+            case [b"models"] if self._settings.multi_model:
+                calls = {
+                    b"GET": lambda: self._list(query),
+                    b"POST": lambda: self._load(request),
+                }
+            case [b"models", name] if self._settings.multi_model:
+                calls = {
+                    b"GET": lambda: self._describe(_decoded(name)),
+                    b"DELETE": lambda: self._unload(_decoded(name)),
+                }
+            case [b"models", name, b"invoke"] if self._settings.multi_model:
+                calls = {b"POST": lambda: self._invoke(_decoded(name), request)}
+            case [b"invocations"] if not self._settings.multi_model:
+                calls = {b"POST": lambda: self._invoke(SINGLE, request)}
+        if not calls:
+            raise FaultError(
+                Fault.RESOURCE_NOT_FOUND,
+                "Requested resource is not found, please refer to API document.",
+            )
+        call = calls.get(request.method)
+        if call is None:
+            return _method_not_allowed(calls)
+        return await call()
+
+    async def _ping(self) -> Response:
+        if self.draining or not self.healthy:
+            state = "stopping" if self.draining else "starting"
+            raise FaultError(Fault.UNAVAILABLE, f"the container is {state}")
+        return Response(200, pretty({"status": "Healthy!"}))
+
+    async def _list(self, query: bytes) -> Response:
+        asked = parse_qs(query.decode("latin-1"))
+        limit, token = asked.get("limit", [""])[0], asked.get("next_page_token", [""])[0]
+        return Response(200, pretty(self._register.page(limit, token)))
+
+    async def _describe(self, name: str) -> Response:
+        model = self._known(name)
+        return Response(200, pretty({"modelName": model.name, "modelUrl": model.url}))
+
+    async def _load(self, request: Request) -> Response:
+        asked = read_load_request(request.body, self._settings.model_root)
+        return await self.load(asked.name, asked.url, asked.directory)
+
+    async def load(self, name: str, url: str, directory: Path) -> Response:
+        """Load a model on the shard that has the fewest; one that fails leaves nothing behind."""
+        if self._register.get(name) is not None:
+            raise FaultError(Fault.CONFLICT, f"Model {name} is already registered.")
+        model = Model(name, url, directory, min(self._shards, key=lambda shard: shard.models))
+        self._register.add(model)
+        try:
+            await self._until_serving(self._settings.load_deadline_seconds)
+            answer = await model.shard.load(model.key, directory)
+        except BaseException:
+            self._register.remove(model)
+            raise
+        if model.state is State.UNLOADING:
+            model.notify()
+            raise FaultError(Fault.CONFLICT, f"Model {name} was unloaded while loading.")
+        if answer.status != 200:
+            self._register.remove(model)
+            log("load failed", model=name, status=answer.status, answer=_text(answer))
+            return _response(answer)
+        model.state = State.READY
+        model.notify()
+        return Response(200, pretty({"status": "Workers scaled"}))
+
+    async def _unload(self, name: str) -> Response:
+        model = self._known(name)
+        was_loading = model.state is State.LOADING
+        model.state = State.UNLOADING
+        seconds = self._settings.load_deadline_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                if was_loading:
+                    await model.changed()
+                while model.in_flight:
+                    await model.changed()
+            answer = await model.shard.unload(model.key)
+        except TimeoutError:
+            raise FaultError(
+                Fault.INTERNAL, f"requests of model {name} were not done in {seconds} s"
+            ) from None
+        except FaultError as fault:
+            # The worker is gone, and the model with it.
+            log("unloaded with its worker", model=name, reason=fault.message)
+        else:
+            if answer.status != 200:
+                return _response(answer)
+        finally:
+            self._register.remove(model)
+        return Response(200, pretty({"status": f'Model "{name}" unregistered'}))
+
+    async def _invoke(self, name: str, request: Request) -> Response:
+        model = self._register.get(name)
+        if model is None:
+            raise _not_found(name)
+        if not request.body:
+            raise FaultError(Fault.BAD_REQUEST, "empty body: send at least one row")
+        model.in_flight += 1
+        try:
+            if model.state is State.LOADING:
+                await self._until_loaded(model)
+            if model.state is not State.READY:
+                raise _not_found(name)
+            return _response(await self._ask(model, request))
+        finally:
+            model.in_flight -= 1
+            if model.state is State.UNLOADING:
+                model.notify()
+
+    async def _ask(self, model: Model, request: Request) -> Answer:
+        """Ask the model's shard; a worker that lost the model in a crash loads it again first."""
+        content_type = request.headers.get(b"content-type")
+        accept = request.headers.get(b"accept")
+        answer = await model.shard.invoke(model.key, request.body, content_type, accept)
+        if answer.status == 404:
+            loaded = await model.shard.load(model.key, model.directory)
+            if loaded.status == 404:
+                self._register.remove(model)
+            if loaded.status != 200:
+                log("lost", model=model.name, status=loaded.status, answer=_text(loaded))
+                return loaded
+            answer = await model.shard.invoke(model.key, request.body, content_type, accept)
+        return answer
+
+    async def _until_serving(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self.serving.wait(), seconds)
+        except TimeoutError:
+            raise FaultError(Fault.UNAVAILABLE, "the container is starting") from None
+
+    async def _until_loaded(self, model: Model) -> None:
+        try:
+            async with asyncio.timeout(self._settings.invoke_deadline_seconds):
+                while model.state is State.LOADING and self._register.get(model.name) is model:
+                    await model.changed()
+        except TimeoutError:
+            raise FaultError(Fault.UNAVAILABLE, f"model {model.name} is loading") from None
+
+    def _known(self, name: str) -> Model:
+        model = self._register.get(name)
+        if model is None or model.state is State.UNLOADING:
+            raise _not_found(name)
+        return model
+
+
+def _decoded(name: bytes) -> str:
+    return check_name(unquote(name.decode("latin-1"), encoding="utf-8"))
+
+
+def _not_found(name: str) -> FaultError:
+    return FaultError(Fault.MODEL_NOT_FOUND, f"Model not found: {name}")
+
+
+def _method_not_allowed(calls: dict[bytes, Callable[[], Awaitable[Response]]]) -> Response:
+    allowed = b", ".join(sorted(calls))
+    sentence = f"Requested method is not allowed here; allowed: {allowed.decode()}."
+    response = to_response(FaultError(Fault.METHOD_NOT_ALLOWED, sentence))
+    response.headers = ((b"Allow", allowed),)
+    return response
+
+
+def _response(answer: Answer) -> Response:
+    return Response(answer.status, answer.body, answer.content_type)
+
+
+def _text(answer: Answer) -> str:
+    return answer.body.decode("utf-8", "replace")

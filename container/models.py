@@ -1,0 +1,94 @@
+"""The gate's register of models: what is loaded, where, and in which state of its life."""
+
+import asyncio
+import bisect
+import enum
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from container.shards import Shard
+
+PAGE = 100  # models a page of the listing, at most and by default
+
+
+class State(enum.Enum):
+    """``absent → loading → ready → unloading → absent``; absent is not to be in the register."""
+
+    LOADING = "loading"
+    READY = "ready"
+    UNLOADING = "unloading"
+
+
+@dataclass(slots=True, eq=False)
+class Model:
+    """One model as the gate knows it."""
+
+    name: str
+    url: str
+    directory: Path
+    shard: Shard
+    state: State = State.LOADING
+    in_flight: int = 0
+    _waiters: list[asyncio.Future[None]] = field(default_factory=list)
+
+    @property
+    def key(self) -> bytes:
+        """The name as a header can carry it."""
+        return quote(self.name, safe="").encode()
+
+    async def changed(self) -> None:
+        """Wait until the state or the number of requests in flight has changed."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def notify(self) -> None:
+        """Wake who waits for a change."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class Register:
+    """All models by name, and their names in order."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, Model] = {}
+        self._names: list[str] = []
+
+    def get(self, name: str) -> Model | None:
+        """The model of that name, in whatever state."""
+        return self._models.get(name)
+
+    def add(self, model: Model) -> None:
+        """Take a model in."""
+        self._models[model.name] = model
+        bisect.insort(self._names, model.name)
+        model.shard.models += 1
+
+    def remove(self, model: Model) -> None:
+        """Let a model go, once."""
+        if self._models.get(model.name) is model:
+            del self._models[model.name]
+            del self._names[bisect.bisect_left(self._names, model.name)]
+            model.shard.models -= 1
+        model.notify()
+
+    def page(self, limit: str, token: str) -> dict[str, object]:
+        """One page of the listing, as MMS gives it, without its empty page after a full last one.
+
+        Args:
+            limit: models a page, 1 to 100; anything else means 100.
+            token: where to begin, a number that the last page gave; anything else means 0.
+        """
+        size = int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 4 else PAGE
+        if not 1 <= size <= PAGE:
+            size = PAGE
+        start = int(token) if token.isascii() and token.isdigit() and len(token) < 12 else 0
+        names = self._names[start : start + size]
+        models = [{"modelName": name, "modelUrl": self._models[name].url} for name in names]
+        if start + size < len(self._names):
+            return {"nextPageToken": str(start + size), "models": models}
+        return {"models": models}

@@ -1,0 +1,131 @@
+"""Every limit and every environment variable of the container, in one place."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+
+class SettingsError(Exception):
+    """An environment variable holds what it cannot mean; the message is the one line to print."""
+
+
+def _setting(variable: str, default: Any, help_text: str) -> Any:
+    return field(default=default, metadata={"variable": variable, "help": help_text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the environment may change. docs/03-settings.md is made from this class."""
+
+    port: int = _setting(
+        "SAGEMAKER_BIND_TO_PORT", 8080, "The one public port: every call of the API comes in here."
+    )
+    multi_model: bool = _setting(
+        "SAGEMAKER_MULTI_MODEL",
+        True,
+        "`false` serves the one model in the model root at `POST /invocations`, as SageMaker asks "
+        "of an endpoint that is not multi-model.",
+    )
+    safe_port_range: range | None = _setting(
+        "SAGEMAKER_SAFE_PORT_RANGE",
+        None,
+        "Ports that inner servers may take, such as `25000-25999`. Checked, and kept by taking "
+        "none: all that is inside listens on Unix sockets in a private directory.",
+    )
+    model_root: Path = _setting(
+        "MME_MODEL_ROOT",
+        Path("/opt/ml/models"),
+        "Models are read from below this directory and from nowhere else "
+        "(`/opt/ml/model` when not multi-model).",
+    )
+    shards: int = _setting(
+        "MME_SHARDS",
+        0,
+        "Worker processes that share the models out among them; 0 takes one a CPU.",
+    )
+    lanes: int = _setting(
+        "MME_LANES", 4, "Connections from MMS to each shard: requests that it works on at once."
+    )
+    max_request_bytes: int = _setting(
+        "MME_MAX_REQUEST_BYTES", 25 * 1024 * 1024, "A larger body is refused with 413."
+    )
+    max_response_bytes: int = _setting(
+        "MME_MAX_RESPONSE_BYTES", 100 * 1024 * 1024, "A larger answer of a model is an error."
+    )
+    receive_deadline_seconds: int = _setting(
+        "MME_RECEIVE_DEADLINE_SECONDS",
+        60,
+        "A request that has begun must be received whole within this time.",
+    )
+    invoke_deadline_seconds: int = _setting(
+        "MME_INVOKE_DEADLINE_SECONDS",
+        60,
+        "An invocation is answered within this time, with an error if need be; the platform "
+        "waits no longer.",
+    )
+    load_deadline_seconds: int = _setting(
+        "MME_LOAD_DEADLINE_SECONDS",
+        300,
+        "A load or unload is answered within this time; the platform waits 360 s.",
+    )
+    start_deadline_seconds: int = _setting(
+        "MME_START_DEADLINE_SECONDS",
+        120,
+        "The container gives up when its shards do not serve within this time; the platform "
+        "gives up after 4 minutes.",
+    )
+    drain_seconds: int = _setting(
+        "MME_DRAIN_SECONDS",
+        25,
+        "After SIGTERM, requests in flight may take this long; the platform kills after 30 s.",
+    )
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the environment.
+
+        Raises:
+            SettingsError: a value cannot be read, or is out of range.
+        """
+        values: dict[str, Any] = {}
+        for setting in fields(cls):
+            variable = setting.metadata["variable"]
+            if text := environ.get(variable, ""):
+                values[setting.name] = _read(variable, text, setting.default)
+        values["shards"] = values.get("shards", 0) or len(os.sched_getaffinity(0))
+        if not values.get("multi_model", True):
+            values.setdefault("model_root", Path("/opt/ml/model"))
+        return cls(**values)
+
+
+def _read(variable: str, text: str, default: object) -> object:
+    text = text.strip()
+    if variable == "SAGEMAKER_SAFE_PORT_RANGE":
+        return _read_range(variable, text)
+    if isinstance(default, Path):
+        return Path(text)
+    if isinstance(default, bool):
+        if text.lower() not in ("true", "false"):
+            raise SettingsError(f"{variable} is {text!r}: it must be true or false")
+        return text.lower() == "true"
+    return _read_number(variable, text)
+
+
+def _read_number(variable: str, text: str) -> int:
+    lowest, highest = 1, 2**31 - 1  # MMS takes its limits as Java integers
+    if variable.endswith("_PORT"):
+        highest = 65535
+    elif variable == "MME_SHARDS":
+        lowest = 0
+    if not (text.isascii() and text.isdigit() and lowest <= int(text) <= highest):
+        raise SettingsError(f"{variable} is {text!r}: it must be {lowest} to {highest}")
+    return int(text)
+
+
+def _read_range(variable: str, text: str) -> range:
+    first, _, last = text.partition("-")
+    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last) <= 65535):
+        raise SettingsError(f"{variable} is {text!r}: it must be two ports such as 25000-25999")
+    return range(int(first), int(last) + 1)

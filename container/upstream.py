@@ -1,0 +1,126 @@
+"""The gate's side of MMS: HTTP over a Unix socket, one request at a time on each connection.
+
+One at a time because MMS answers pipelined requests in any order, and so swaps answers.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import httptools
+
+
+class Reply(NamedTuple):
+    """What MMS answered."""
+
+    status: int
+    content_type: bytes
+    body: bytes
+
+
+class Upstream(asyncio.Protocol):
+    """One connection to MMS."""
+
+    def __init__(self) -> None:
+        self.usable = True
+        self._loop = asyncio.get_running_loop()
+        self._reply: asyncio.Future[Reply] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    async def ask(self, request: bytes) -> Reply:
+        """Send one request and wait for its answer.
+
+        Raises:
+            ConnectionError: MMS closed the connection, or sent what is not HTTP.
+        """
+        self._reply = self._loop.create_future()
+        self._parser = httptools.HttpResponseParser(self)
+        self._content_type = b""
+        self._body: list[bytes] = []
+        self._transport.write(request)
+        return await self._reply
+
+    def abort(self) -> None:
+        """Give the connection up: whatever still comes on it belongs to nobody."""
+        self.usable = False
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._fail(ConnectionError(f"not an HTTP response: {error}"))
+            self.abort()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep the one header that matters."""
+        if name.lower() == b"content-type":
+            self._content_type = value
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a part of the body."""
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """The answer is whole."""
+        self.usable = self.usable and self._parser.should_keep_alive()
+        if self._reply is not None and not self._reply.done():
+            body = b"".join(self._body)
+            self._reply.set_result(Reply(self._parser.get_status_code(), self._content_type, body))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail what was asked and not answered."""
+        self.usable = False
+        self._fail(ConnectionError(str(exc or "MMS closed the connection")))
+
+    def _fail(self, error: ConnectionError) -> None:
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(error)
+
+
+class Pool:
+    """A bounded number of connections to MMS; who finds none free waits in turn."""
+
+    def __init__(self, socket_path: Path, size: int) -> None:
+        self._socket_path = str(socket_path)
+        self._free = asyncio.Semaphore(size)
+        self._idle: list[Upstream] = []
+
+    async def ask(self, request: bytes, deadline_seconds: float) -> Reply:
+        """Send one request on a free connection; the deadline counts the wait for it.
+
+        Raises:
+            TimeoutError: there is no answer in time.
+            ConnectionError: MMS is not there, or went away before it answered.
+        """
+        async with asyncio.timeout(deadline_seconds), self._free:
+            upstream = await self._connect()
+            try:
+                reply = await upstream.ask(request)
+            except BaseException:  # a cancelled request too: its answer must reach nobody else
+                upstream.abort()
+                raise
+            if upstream.usable:
+                self._idle.append(upstream)
+            return reply
+
+    async def _connect(self) -> Upstream:
+        while self._idle:
+            upstream = self._idle.pop()
+            if upstream.usable:
+                return upstream
+        loop = asyncio.get_running_loop()
+        try:
+            _, upstream = await loop.create_unix_connection(Upstream, self._socket_path)
+        except OSError as error:
+            raise ConnectionError(f"MMS is not there: {error}") from error
+        return upstream
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while self._idle:
+            self._idle.pop().abort()

@@ -1,0 +1,64 @@
+"""The child that serves: every lane that MMS opens, on one event loop, over the same models."""
+
+import asyncio
+import os
+import socket
+import traceback
+from typing import cast
+
+import uvloop
+
+from handler import frames
+from handler.service import Service
+
+# Longer work leaves the loop to the other lanes; XGBoost lets go of the interpreter meanwhile.
+_SMALL_BODY_BYTES = 16 * 1024
+
+
+def serve(listener: socket.socket) -> None:
+    """Accept lanes on ``listener`` and answer them until the process is killed."""
+    service = Service(os.environ)
+    uvloop.run(_serve(listener, service))
+
+
+async def _serve(listener: socket.socket, service: Service) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_unix_server(lambda: Lane(service), sock=listener)
+    await server.serve_forever()
+
+
+class Lane(asyncio.Protocol):
+    """One connection of MMS: it sends one request and waits for its answer."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._buffer = bytearray()
+        self._loop = asyncio.get_running_loop()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way back."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each whole frame; a lane that sends anything else is closed."""
+        self._buffer += data
+        try:
+            message, length = frames.read(self._buffer)
+        except frames.IncompleteError:
+            return
+        except frames.FrameError:
+            traceback.print_exc()
+            self._transport.abort()
+            return
+        del self._buffer[:length]
+        if isinstance(message, frames.Load):
+            self._transport.write(frames.loaded(message.name, os.getpid()))
+        elif message.headers.get("mme-operation") == "invoke" and length < _SMALL_BODY_BYTES:
+            self._transport.write(self._answer(message))
+        else:
+            work = self._loop.run_in_executor(None, self._answer, message)
+            work.add_done_callback(lambda done: self._transport.write(done.result()))
+
+    def _answer(self, message: frames.Invoke) -> bytes:
+        answer = self._service.answer(message.headers, message.body)
+        return frames.answered(message.request_id, answer.content_type, answer.for_gate())

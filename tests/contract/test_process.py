@@ -1,0 +1,271 @@
+"""The container's processes: they start, stop and die as documented, and none outlives the rest."""
+
+import json
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+import xgboost
+
+from mme.client import Client
+from tests.support import (
+    START_SECONDS,
+    STOP_SECONDS,
+    Serve,
+    Server,
+    alive,
+    descendants,
+    error_of,
+    saved,
+    train,
+    wait_until,
+)
+
+ROW = b"1,2,3,4,5,6"
+
+
+def workers(server: Server) -> list[int]:
+    """The processes that hold models: what the parents that MMS started have forked."""
+    commands = alive(descendants(server.process.pid))
+    return [pid for pid, command in commands.items() if "mme-worker" in command]
+
+
+def none_left(pids: list[int]) -> None:
+    wait_until(lambda: not alive(pids), STOP_SECONDS, f"the end of {alive(pids)}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop(serve: Serve, tmp_path: Path, number: int) -> None:
+    """A signal to stop ends every process, with status 0, and leaves no file behind."""
+    server = serve(TMPDIR=str(tmp_path))
+    pids = descendants(server.process.pid)
+    assert len(pids) >= 2 + 1 + 2  # supervisor, gate; Java; a parent and a child
+    status, output = server.stop(number)
+    assert status == 0, output
+    assert alive(pids) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stop_while_starting(serve: Serve, tmp_path: Path) -> None:
+    """A signal that comes before the shards serve ends every process too."""
+    server = serve(healthy=False, TMPDIR=str(tmp_path))
+    wait_until(lambda: len(descendants(server.process.pid)) > 2, START_SECONDS, "some processes")
+    pids = descendants(server.process.pid)
+    assert server.stop()[0] == 0
+    none_left(pids)
+
+
+def test_answers_in_flight(serve: Serve, booster: xgboost.Booster) -> None:
+    """What is in flight when the signal comes is answered before the end."""
+    server = serve()
+    assert server.client.load("m", server.put("m", {"m.ubj": saved(booster)})).status == 200
+    replies = []
+    body = ROW + b"\n" + b"1,2,3,4,5,6\n" * 200_000
+
+    def ask() -> None:
+        replies.append(Client("127.0.0.1", server.port).invoke("m", body))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wait_until(lambda: _received(server.port) > 2_000_000, START_SECONDS, "the upload")
+    status, output = server.stop()
+    asking.join(STOP_SECONDS)
+    assert status == 0, output
+    assert replies
+    assert replies[0].status in (200, 503)  # 503 if the signal came before the last byte
+
+
+def _received(port: int) -> int:
+    """Something was sent to the port: bytes that wait in the kernel, or a connection that is up."""
+    connections = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
+    return 2_000_001 if f":{port:04X} " in connections and " 01 " in connections else 0
+
+
+def test_port_in_use(serve: Serve, server: Server) -> None:
+    """A second container on the port says so in one line and ends with 1."""
+    second = serve(healthy=False, SAGEMAKER_BIND_TO_PORT=str(server.port))
+    output, _ = second.process.communicate(timeout=START_SECONDS)
+    assert second.process.returncode == 1
+    assert output == f"mme serve: port {server.port} cannot be used: Address already in use\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SAGEMAKER_BIND_TO_PORT", "70000"),
+        ("SAGEMAKER_SAFE_PORT_RANGE", "25000"),
+        ("SAGEMAKER_MULTI_MODEL", "perhaps"),
+        ("MME_LANES", "x"),
+        ("TMPDIR", "/proc"),
+    ],
+)
+def test_settings_that_make_no_sense(serve: Serve, variable: str, value: str) -> None:
+    """A setting that cannot be meant ends the start with one line that names it."""
+    second = serve(healthy=False, **{variable: value})
+    output, _ = second.process.communicate(timeout=START_SECONDS)
+    assert second.process.returncode == 1
+    assert output.count("\n") == 1
+    assert (variable in output) or ("temporary directory" in output)
+
+
+def test_no_port_but_the_public_one(serve: Serve) -> None:
+    """Whatever ports are safe, no inner server takes any: only the public port listens."""
+    server = serve(SAGEMAKER_SAFE_PORT_RANGE="25000-25999")
+    inodes = set()
+    for pid in descendants(server.process.pid):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            inodes.add(str(descriptor.readlink()).removeprefix("socket:[").removesuffix("]"))
+    table = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
+    listening = [line.split() for line in table.splitlines() if line.split()[3] == "0A"]
+    ports = {int(line[1].rpartition(":")[2], 16) for line in listening if line[9] in inodes}
+    assert ports == {server.port}
+
+
+def test_a_port_that_mms_refuses(serve: Serve) -> None:
+    """The public port may be above 32767, which MMS itself cannot listen on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert port >= 32768 or pytest.skip("this machine's ephemeral ports begin lower")
+    assert serve(SAGEMAKER_BIND_TO_PORT=str(port)).client.healthy()
+
+
+def test_worker_killed(serve: Serve, booster: xgboost.Booster) -> None:
+    """After a worker was killed, its models answer again without being loaded again."""
+    server = serve(MME_SHARDS="2")
+    names = [f"m{number}" for number in range(6)]
+    url = server.put("m", {"m.ubj": saved(booster)})
+    for name in names:
+        assert server.client.load(name, url).status == 200
+    before = {name: server.client.invoke(name, ROW).body for name in names}
+    parents = [pid for pid in workers(server) if len(descendants(pid)) > 1]
+    children = set(workers(server)) - set(parents)
+    assert len(parents) == len(children) == 2
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    for name in names:
+        wait_until(lambda name=name: _same(server, name, before[name]), 10, f"model {name}")
+    assert [model["modelName"] for model in server.client.models()] == names
+
+
+def _same(server: Server, name: str, body: bytes) -> bool:
+    reply = server.client.invoke(name, ROW)
+    assert reply.status in (200, 500, 503)
+    return reply.status == 200 and reply.body == body
+
+
+def test_lost_files(serve: Serve, booster: xgboost.Booster) -> None:
+    """A model whose files are gone when it must be loaded again is absent, not broken."""
+    server = serve(MME_SHARDS="1")
+    url = server.put("m", {"m.ubj": saved(booster)})
+    assert server.client.load("m", url).status == 200
+    (Path(url) / "m.ubj").unlink()
+    Path(url).rmdir()
+    parent = next(pid for pid in workers(server) if len(descendants(pid)) > 1)
+    child = next(pid for pid in workers(server) if pid != parent)
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: server.client.invoke("m", ROW).status == 404, 10, "404")
+    assert list(server.client.models()) == []
+
+
+@pytest.mark.parametrize("part", ["com.amazonaws.ml.mms.ModelServer", "container.gate"])
+def test_part_killed(serve: Serve, part: str) -> None:
+    """When MMS or the gate dies, the container ends with 1 and says so, and nothing is left."""
+    server = serve()
+    pids = descendants(server.process.pid)
+    victim = next(pid for pid, command in alive(pids).items() if part in command)
+    os.kill(victim, signal.SIGKILL)
+    output, _ = server.process.communicate(timeout=STOP_SECONDS)
+    assert server.process.returncode == 1
+    assert '"event": "stopping"' in output
+    none_left(pids)
+
+
+def test_supervisor_killed(serve: Serve) -> None:
+    """When the supervisor itself is killed, all others go with it."""
+    server = serve()
+    pids = descendants(server.process.pid)
+    server.process.kill()
+    server.process.communicate(timeout=STOP_SECONDS)
+    none_left(pids)
+
+
+def test_unload_waits(serve: Serve, booster: xgboost.Booster) -> None:
+    """DELETE is answered after the requests in flight, which get their answers."""
+    server = serve(MME_SHARDS="1")
+    assert server.client.load("m", server.put("m", {"m.ubj": saved(booster)})).status == 200
+    body = b"1,2,3,4,5,6\n" * 300_000
+    order: list[str] = []
+
+    def ask() -> None:
+        reply = Client("127.0.0.1", server.port).invoke("m", body)
+        order.append(f"invoke {reply.status}")
+
+    asking = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in asking:
+        thread.start()
+    wait_until(lambda: _busy(server), START_SECONDS, "a busy worker")
+    reply = server.client.unload("m")
+    order.append(f"unload {reply.status}")
+    for thread in asking:
+        thread.join(STOP_SECONDS)
+    assert order[-1] == "unload 200" or set(order[:-1]) <= {"invoke 200", "invoke 404"}
+    assert "invoke 200" in order
+    assert server.client.invoke("m", ROW).status == 404
+
+
+def _busy(server: Server) -> bool:
+    """A worker has a thread for long work: at least one of the requests is inside."""
+    return any(len(list(Path(f"/proc/{pid}/task").iterdir())) > 1 for pid in workers(server))
+
+
+def test_unload_while_loading(serve: Serve) -> None:
+    """A model that is unloaded before it is loaded is gone afterwards; the load says so."""
+    server = serve(MME_SHARDS="1")
+    big = train(max_depth=10, num_parallel_tree=200)
+    url = server.put("big", {"m.json": saved(big, "json")})
+    replies = []
+    loading = threading.Thread(
+        target=lambda: replies.append(Client("127.0.0.1", server.port).load("big", url))
+    )
+    loading.start()
+    wait_until(lambda: server.client.describe("big").status == 200, START_SECONDS, "the load")
+    unloaded = server.client.unload("big")
+    loading.join(STOP_SECONDS)
+    assert unloaded.status == 200
+    if replies[0].status != 200:  # it was still loading
+        assert "unloaded while loading" in error_of(409, replies[0].body)
+    assert server.client.describe("big").status == 404
+    assert server.client.load("big", url).status == 200
+
+
+def test_not_multi_model(serve: Serve, booster: xgboost.Booster, tmp_path: Path) -> None:
+    """With SAGEMAKER_MULTI_MODEL=false the one model in the root answers /invocations."""
+    (tmp_path / "xgboost-model").write_bytes(saved(booster))
+    server = serve(root=tmp_path, SAGEMAKER_MULTI_MODEL="false")
+    reply = server.client.call("POST", "/invocations", ROW, {"Content-Type": "text/csv"})
+    assert reply.status == 200
+    assert len(json.loads(reply.body)) == 1
+    assert server.client.call("GET", "/models").status == 404
+
+
+def test_not_multi_model_and_broken(serve: Serve, tmp_path: Path) -> None:
+    """Without a model to serve, such a container ends with 1 and the reason."""
+    server = serve(root=tmp_path, healthy=False, SAGEMAKER_MULTI_MODEL="false")
+    output, _ = server.process.communicate(timeout=START_SECONDS)
+    assert server.process.returncode == 1
+    assert "no model file" in output
+
+
+def test_slow_upload(serve: Serve) -> None:
+    """A request that does not come to its end is refused after the deadline, and others go on."""
+    server = serve(MME_RECEIVE_DEADLINE_SECONDS="1")
+    with socket.create_connection(("127.0.0.1", server.port), START_SECONDS) as connection:
+        connection.sendall(b"POST /models HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab")
+        received = connection.recv(65536)
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"not received in 1 s" in received
+    assert server.client.healthy()

@@ -1,0 +1,115 @@
+"""What tests share: the real container as a process, and real models for it."""
+
+import json
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xgboost
+
+from mme.client import Client
+
+START_SECONDS = 60
+STOP_SECONDS = 30
+FEATURES = 6
+
+
+def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Return the condition's first true value; fail when the time is over."""
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    pytest.fail(f"{what} not within {seconds} s")
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def descendants(pid: int) -> list[int]:
+    """The process and all below it."""
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            found += map(int, task.read_text().split())
+    return found
+
+
+def alive(pids: list[int]) -> dict[int, str]:
+    """Those of the processes that are there still, zombies apart, with their command lines."""
+    there = {}
+    for pid in pids:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            if state != "Z":
+                there[pid] = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return there
+
+
+@dataclass
+class Server:
+    """A running ``mme serve``."""
+
+    process: "subprocess.Popen[str]"
+    port: int
+    root: Path
+    client: Client
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """End it; its exit status and what it wrote."""
+        self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=STOP_SECONDS)
+        return self.process.returncode, output
+
+    def put(self, name: str, files: dict[str, bytes]) -> str:
+        """Lay a model's files where the platform would, and return the directory's path."""
+        directory = self.root / name / "model"
+        directory.mkdir(parents=True)
+        for file, data in files.items():
+            (directory / file).write_bytes(data)
+        return str(directory)
+
+
+Serve = Callable[..., Server]
+
+
+def train(objective: str = "reg:squarederror", seed: int = 0, **parameters: Any) -> xgboost.Booster:
+    """A small real model on six features, some values missing."""
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(200, FEATURES)).astype(np.float32)
+    rows[random.random(rows.shape) < 0.1] = np.nan
+    classes = parameters.get("num_class", 2)
+    score = np.nansum(rows, axis=1)
+    labels = score if objective.startswith("reg:") else np.digitize(score, range(classes - 1))
+    matrix = xgboost.DMatrix(rows, label=labels)
+    settings = {"objective": objective, "max_depth": 4, "nthread": 1, "seed": seed, **parameters}
+    return xgboost.train(settings, matrix, num_boost_round=10)
+
+
+def saved(booster: xgboost.Booster, form: str = "ubj") -> bytes:
+    """The booster's file, as ``save_model`` writes it."""
+    return bytes(booster.save_raw(form))
+
+
+def error_of(status: int, body: bytes) -> str:
+    """Check that a body is an error as the policy has it, and return its message."""
+    error = json.loads(body)
+    assert set(error) == {"code", "type", "message"}
+    assert error["code"] == status
+    assert "Traceback" not in error["message"]
+    assert 'File "' not in error["message"]
+    return str(error["message"])
