@@ -10,6 +10,7 @@ import uvloop
 
 from handler import frames
 from handler.service import Service
+from handler.settings import Settings
 
 # Longer work leaves the loop to the other lanes; XGBoost lets go of the interpreter meanwhile.
 _SMALL_BODY_BYTES = 16 * 1024
@@ -17,7 +18,7 @@ _SMALL_BODY_BYTES = 16 * 1024
 
 def serve(listener: socket.socket) -> None:
     """Accept lanes on ``listener`` and answer them until the process is killed."""
-    service = Service(os.environ)
+    service = Service(Settings.from_environ(os.environ))
     uvloop.run(_serve(listener, service))
 
 

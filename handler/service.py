@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sagemaker_inference import content_types, parameters
+from sagemaker_inference import content_types
 
 from handler import artifact, decode, encode
 from handler.errors import Fault, HandlerError
 from handler.model import Model
+from handler.settings import Settings
 
 OPERATION, MODEL, CONTENT_TYPE = "mme-operation", "mme-model", "mme-content-type"
 _SINGLE = ""  # the name under which an unmodified MMS's one model is kept
@@ -37,10 +38,9 @@ class Answer(NamedTuple):
 class Service:
     """The models of one worker process, by name, and what can be asked of them."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._models: dict[str, Model] = {}
-        self._default_accept = environ.get(parameters.DEFAULT_INVOCATIONS_ACCEPT_ENV)
-        self._libsvm_base = int(environ.get("MME_LIBSVM_BASE", "0"))
+        self._settings = settings
 
     def answer(self, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer one request of the gate; every fault is an answer, nothing is raised.
@@ -90,8 +90,8 @@ class Service:
         model = self._models.get(name)
         if model is None:
             raise HandlerError(Fault.MODEL_NOT_FOUND, f"Model not found: {name}")
-        answer_type = encode.negotiate(accept, self._default_accept)
-        rows = decode.decode(body, content_type, model.num_features, self._libsvm_base)
+        answer_type = encode.negotiate(accept, self._settings.default_accept)
+        rows = decode.decode(body, content_type, model.num_features, self._settings.libsvm_base)
         return Answer(200, answer_type, encode.encode(model.predict(rows), answer_type))
 
 
@@ -106,7 +106,7 @@ def fault_answer(error: Exception) -> Answer:
     return Answer(error.fault.status, content_types.JSON, error.body())
 
 
-_service = Service(os.environ)
+_service = Service(Settings.from_environ(os.environ))
 
 
 def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes] | None:

@@ -1,12 +1,8 @@
 """What tests share: the real container as a process, and real models for it."""
 
 import json
-import signal
-import socket
-import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +10,10 @@ import numpy as np
 import pytest
 import xgboost
 
-from mme.client import Client
+from mme.process import ServeProcess
 
 START_SECONDS = 60
-STOP_SECONDS = 30
+STOP_SECONDS = 40
 FEATURES = 6
 
 
@@ -29,13 +25,6 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
             return value
         time.sleep(0.01)
     pytest.fail(f"{what} not within {seconds} s")
-
-
-def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def descendants(pid: int) -> list[int]:
@@ -60,20 +49,8 @@ def alive(pids: list[int]) -> dict[int, str]:
     return there
 
 
-@dataclass
-class Server:
-    """A running ``mme serve``."""
-
-    process: "subprocess.Popen[str]"
-    port: int
-    root: Path
-    client: Client
-
-    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """End it; its exit status and what it wrote."""
-        self.process.send_signal(number)
-        output, _ = self.process.communicate(timeout=STOP_SECONDS)
-        return self.process.returncode, output
+class Server(ServeProcess):
+    """A running ``mme serve`` with a model root that tests fill."""
 
     def put(self, name: str, files: dict[str, bytes]) -> str:
         """Lay a model's files where the platform would, and return the directory's path."""

@@ -1,0 +1,57 @@
+# The newest Python from 3.11 to 3.13 that this machine has.
+PYTHON ?= $(shell for v in 3.13 3.12 3.11; do \
+	for p in python$$v $(HOME)/.pyenv/versions/$$v.*/bin/python3 python3; do \
+		$$p -c "import ensurepip, sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$v')" \
+			2>/dev/null && { command -v $$p; exit; }; done; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+IMAGE ?= xgboost-mme
+ARGS ?=
+QUICK ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test lint bench image docs lock clean
+
+help: ## say what the verbs are
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+
+setup: $(VENV)/.done ## install everything into .venv
+
+$(VENV)/.done: .ci/lock/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 here: install one"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r .ci/lock/dev.txt
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+demo: setup ## the whole story: train cities, serve them, invoke them cold and warm
+	@$(BIN)/mme demo
+
+serve: setup ## the container's processes, here: MME_MODEL_ROOT=models SAGEMAKER_BIND_TO_PORT=8080
+	@$(BIN)/mme serve
+
+test: setup ## all tests; those of the image where a Docker Engine runs
+	@$(BIN)/pytest $(ARGS)
+
+lint: setup ## formatting, lint and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: setup ## measure: load, warm latency, throughput
+	@$(BIN)/python benchmarks/serve.py
+
+image: ## build the container's image
+	docker build --network host -t $(IMAGE) .
+
+docs: setup ## write the parts of docs/ that are made from the code
+	@$(BIN)/python docs/generate.py
+
+lock: ## choose versions anew and write .ci/lock/ (needs uv)
+	uv pip compile -q --universal --generate-hashes --no-header --no-annotate --upgrade \
+		pyproject.toml -o .ci/lock/image.txt
+	uv pip compile -q --universal --generate-hashes --no-header --no-annotate --upgrade --extra dev \
+		-c .ci/lock/image.txt pyproject.toml -o .ci/lock/dev.txt
+
+clean: ## remove what the verbs have made
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,48 @@
+"""Every environment variable of the handler, in one place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sagemaker_inference import parameters
+
+
+class SettingsError(Exception):
+    """An environment variable holds what it cannot mean; the message says what it may."""
+
+
+def _setting(variable: str, default: Any, help_text: str) -> Any:
+    return field(default=default, metadata={"variable": variable, "help": help_text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the environment may change. docs/03-settings.md is made from this class."""
+
+    default_accept: str = _setting(
+        parameters.DEFAULT_INVOCATIONS_ACCEPT_ENV,
+        "application/json",
+        "The content type of an answer for which the client has no wish.",
+    )
+    libsvm_base: int = _setting(
+        "MME_LIBSVM_BASE",
+        0,
+        "The index of the first feature in `text/libsvm`: 0, as XGBoost's own reader has it, or 1.",
+    )
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the environment.
+
+        Raises:
+            SettingsError: a value cannot be read.
+        """
+        given = {
+            setting.name: text
+            for setting in fields(cls)
+            if (text := environ.get(setting.metadata["variable"], "").strip())
+        }
+        base = given.get("libsvm_base", "0")
+        if base not in ("0", "1"):
+            raise SettingsError(f"MME_LIBSVM_BASE is {base!r}: it must be 0 or 1")
+        return cls(default_accept=given.get("default_accept", "application/json"), libsvm_base=int(base))

@@ -1,0 +1,73 @@
+"""``mme serve`` as a process of its own: started, waited for, stopped."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from mme.client import Client
+
+START_SECONDS = 60.0
+STOP_SECONDS = 40.0  # longer than the container's own drain
+_POLL_SECONDS = 0.01
+
+
+class ServeProcess:
+    """A running ``mme serve`` and a client of it.
+
+    Args:
+        root: the model root.
+        environ: settings beside those of this process; a port is found where none is given.
+        capture: keep what it writes for ``stop`` to return, instead of passing it on.
+    """
+
+    def __init__(
+        self, root: Path, environ: Mapping[str, str] | None = None, *, capture: bool = False
+    ) -> None:
+        settings = {"SAGEMAKER_BIND_TO_PORT": str(free_port()), "MME_MODEL_ROOT": str(root)}
+        settings |= environ or {}
+        self.port = int(settings["SAGEMAKER_BIND_TO_PORT"])
+        self.root = root
+        self.client = Client("127.0.0.1", self.port)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mme", "serve"],
+            stdout=subprocess.PIPE if capture else None,
+            stderr=subprocess.STDOUT if capture else None,
+            text=True,
+            env=os.environ | settings,
+        )
+
+    def wait_healthy(self) -> None:
+        """Return as soon as ``GET /ping`` answers 200.
+
+        Raises:
+            RuntimeError: the container ended, or is not healthy in time.
+        """
+        give_up = time.monotonic() + START_SECONDS
+        while not self.client.healthy():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"mme serve ended with {self.process.returncode}")
+            if time.monotonic() > give_up:
+                raise RuntimeError(f"mme serve is not healthy after {START_SECONDS} s")
+            time.sleep(_POLL_SECONDS)
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Send a signal and wait for the end; the exit status, and what was captured.
+
+        Raises:
+            subprocess.TimeoutExpired: it did not end in time.
+        """
+        self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=STOP_SECONDS)
+        return self.process.returncode, output or ""
+
+
+def free_port() -> int:
+    """A port of the loopback address that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

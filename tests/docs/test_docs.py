@@ -1,0 +1,136 @@
+"""The documents: their commands run, their figures and tables are what the code says."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mme.process import free_port
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SECONDS = 300
+
+
+def sections(page: Path) -> list[tuple[str, str]]:
+    """The page's headings that have shell blocks, each with its blocks as one script."""
+    found = []
+    for part in re.split(r"^#+ ", page.read_text(), flags=re.MULTILINE):
+        blocks = re.findall(r"^```sh\n(.*?)^```$", part, flags=re.MULTILINE | re.DOTALL)
+        if blocks:
+            found.append((part.partition("\n")[0], "".join(blocks)))
+    return found
+
+
+def verbs_only(script: str) -> bool:
+    """Whether a script only calls verbs of the Makefile, which CI runs as they are."""
+    return all(line.startswith("make ") for line in script.splitlines())
+
+
+SCRIPTS = [
+    pytest.param(
+        page, title, marks=[pytest.mark.docker] if "docker " in script else [], id=f"{page.name}: {title}"
+    )
+    for page in PAGES
+    for title, script in sections(page)
+    if not verbs_only(script)
+]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project for the commands to leave files in."""
+    copy = tmp_path_factory.mktemp("checkout") / "project"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*cache", ".venv*", ".git", "build"))
+    return copy
+
+
+@pytest.mark.timeout(2 * SECONDS)
+@pytest.mark.parametrize(("page", "title"), SCRIPTS)
+def test_commands(page: Path, title: str, checkout: Path) -> None:
+    """The section's commands run, one after another, after those of the sections before it."""
+    port = free_port()
+    script = ""
+    for heading, commands in sections(page):
+        if heading == title or ("docker " not in commands and not verbs_only(commands)):
+            script += commands
+        if heading == title:
+            break
+    for written, meant in {
+        "8080:8080": f"127.0.0.1:{port}:8080",
+        "localhost:8080": f"localhost:{port}",
+        "--name mme ": f"--name mme-{port} ",
+        "docker stop mme\n": f"docker stop mme-{port}\n",
+        "docker rm mme\n": f"docker rm mme-{port}\n",
+    }.items():
+        script = script.replace(written, meant)
+    shutil.rmtree(checkout / "root", ignore_errors=True)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=checkout,
+        env=os.environ
+        | {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "SAGEMAKER_BIND_TO_PORT": str(port),
+        },
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+
+
+def test_verbs() -> None:
+    """Every make verb that a page names exists, and CI runs the two that do everything."""
+    known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    for page in PAGES:
+        for _, script in sections(page):
+            for verb in re.findall(r"^make ([a-z]+)", script, flags=re.MULTILINE):
+                assert verb in known, f"{page.name}: make {verb}"
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert "make demo" in ci
+    assert "make test" in ci
+
+
+def test_settings_page() -> None:
+    """docs/03-settings.md is what `make docs` writes."""
+    code = "import sys; sys.path.insert(0, 'docs'); import generate; sys.stdout.write(generate.page())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (ROOT / "docs" / "03-settings.md").read_text() == done.stdout
+
+
+def test_settings_are_complete() -> None:
+    """Every MME_ variable that the code reads is on the settings page."""
+    page = (ROOT / "docs" / "03-settings.md").read_text()
+    for folder in ("container", "handler"):
+        for module in (ROOT / folder).glob("*.py"):
+            for variable in re.findall(r'"(MME_[A-Z_]+)"', module.read_text()):
+                assert f"`{variable}`" in page
+
+
+def test_dependencies_page() -> None:
+    """Every dependency of pyproject.toml is on its page, with a reason."""
+    page = (ROOT / "docs" / "02-dependencies.md").read_text()
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    for requirement in wanted:
+        name = re.match(r"[a-z-]+", requirement)
+        assert name is not None
+        if name[0] != project["name"]:
+            assert f"`{name[0]}`" in page
+
+
+def test_links() -> None:
+    """Every link to a file of the project leads to one."""
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"

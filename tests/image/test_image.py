@@ -1,0 +1,142 @@
+"""The real image: built, run as SageMaker runs it, and driven over its published port."""
+
+import json
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import xgboost
+
+from mme.client import Client
+from mme.process import free_port
+from tests.support import saved, train, wait_until
+
+ROOT = Path(__file__).parent.parent.parent
+IMAGE = "xgboost-mme"
+BUILD_SECONDS = 900
+START_SECONDS = 60
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(BUILD_SECONDS + 300)]
+
+
+def docker(*words: str, seconds: float = 60) -> str:
+    """Run one docker command and return what it printed."""
+    done = subprocess.run(
+        ["docker", *words], capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    """The image, built from this checkout as ``make image`` builds it."""
+    subprocess.run(
+        ["make", "image", f"IMAGE={IMAGE}"], cwd=ROOT, check=True, timeout=BUILD_SECONDS
+    )
+    return IMAGE
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A model root that the image's user can read; none of its models was saved by the image."""
+    tmp_path.chmod(0o755)
+    for seed in range(3):
+        directory = tmp_path / f"m{seed}" / "model"
+        directory.mkdir(parents=True)
+        (directory / "xgboost-model").write_bytes(saved(train(seed=seed)))
+    return tmp_path
+
+
+@pytest.fixture
+def container(image: str, models: Path) -> Iterator[tuple[str, Client]]:
+    """The container as a careful operator runs it: read-only, without rights, /tmp in memory."""
+    name, port = f"mme-test-{uuid.uuid4().hex[:8]}", free_port()
+    docker(
+        *("run", "--detach", "--name", name, "--read-only", "--tmpfs", "/tmp"),
+        *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", "1g"),
+        *("--publish", f"127.0.0.1:{port}:8080", "--volume", f"{models}:/opt/ml/models:ro"),
+        *("--env", "SAGEMAKER_MULTI_MODEL=true", image, "serve"),
+    )
+    try:
+        client = Client("127.0.0.1", port)
+        wait_until(client.healthy, START_SECONDS, "a healthy container")
+        yield name, client
+    finally:
+        docker("rm", "--force", name)
+
+
+def test_labels_and_entry_point(image: str) -> None:
+    """The image tells SageMaker what it can, and starts `mme` without a shell, as no root."""
+    config = json.loads(docker("image", "inspect", image))[0]["Config"]
+    assert config["Labels"]["com.amazonaws.sagemaker.capabilities.multi-models"] == "true"
+    assert config["Labels"]["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"
+    assert config["Entrypoint"] == ["mme"]
+    assert config["User"] not in ("", "0", "root")
+
+
+def test_weight(image: str) -> None:
+    """The image weighs less than 450 MB."""
+    assert int(docker("image", "inspect", "--format", "{{.Size}}", image)) < 450_000_000
+
+
+def test_nothing_left_over(image: str) -> None:
+    """There is no compiler, package manager cache or pip in the image."""
+    found = docker(
+        *("run", "--rm", "--entrypoint", "sh", image, "-c"),
+        "command -v gcc cc ld strip pip || true; ls /var/lib/apt/lists /root/.cache 2>/dev/null",
+    )
+    assert found == ""
+
+
+def test_runtime(image: str) -> None:
+    """The image has Python 3.13 and XGBoost 3.4.1."""
+    code = "import sys, xgboost; print(sys.version_info[:2], xgboost.__version__)"
+    shown = docker("run", "--rm", "--entrypoint", "python3", image, "-c", code)
+    assert shown == "(3, 13) 3.4.1"
+
+
+def test_the_whole_api(container: tuple[str, Client]) -> None:
+    """Load, list, describe, invoke and unload work over the published port."""
+    name, client = container
+    row = b"1,2,3,4,5,6"
+    for seed in range(3):
+        assert client.load(f"m{seed}", f"/opt/ml/models/m{seed}/model").status == 200
+    assert [model["modelName"] for model in client.models()] == ["m0", "m1", "m2"]
+    assert client.describe("m0").status == 200
+    for seed in range(3):
+        reply = client.invoke(f"m{seed}", row)
+        expected = train(seed=seed).predict(
+            xgboost.DMatrix([[float(field) for field in row.split(b",")]])
+        )
+        assert json.loads(reply.body) == expected.tolist()
+        assert client.invoke(f"m{seed}", row, accept="text/csv").status == 200
+    assert client.invoke("m0", b"1,2").status == 400
+    assert client.load("m0", "/etc").status == 400
+    for seed in range(3):
+        assert client.unload(f"m{seed}").status == 200
+    assert list(client.models()) == []
+    assert docker("exec", name, "id", "-u") == "65534"
+
+
+def test_stop(container: tuple[str, Client]) -> None:
+    """``docker stop`` ends the container with status 0, well within its grace."""
+    name, _ = container
+    docker("stop", "--time", "30", name)
+    state = json.loads(docker("inspect", name))[0]["State"]
+    assert (state["ExitCode"], state["OOMKilled"]) == (0, False)
+
+
+def test_bind_to_port(image: str) -> None:
+    """The platform may choose the port."""
+    name, port = f"mme-test-{uuid.uuid4().hex[:8]}", free_port()
+    docker(
+        *("run", "--detach", "--name", name, "--publish", f"127.0.0.1:{port}:55555"),
+        *("--env", "SAGEMAKER_BIND_TO_PORT=55555", image, "serve"),
+    )
+    try:
+        wait_until(Client("127.0.0.1", port).healthy, START_SECONDS, "a healthy container")
+    finally:
+        docker("rm", "--force", name)
