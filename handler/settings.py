@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sagemaker_inference import parameters
+from sagemaker_inference import content_types, parameters
 
 
 class SettingsError(Exception):
@@ -21,7 +21,7 @@ class Settings:
 
     default_accept: str = _setting(
         parameters.DEFAULT_INVOCATIONS_ACCEPT_ENV,
-        "application/json",
+        content_types.JSON,
         "The content type of an answer for which the client has no wish.",
     )
     libsvm_base: int = _setting(
@@ -45,4 +45,6 @@ class Settings:
         base = given.get("libsvm_base", "0")
         if base not in ("0", "1"):
             raise SettingsError(f"MME_LIBSVM_BASE is {base!r}: it must be 0 or 1")
-        return cls(default_accept=given.get("default_accept", "application/json"), libsvm_base=int(base))
+        return cls(
+            default_accept=given.get("default_accept", content_types.JSON), libsvm_base=int(base)
+        )

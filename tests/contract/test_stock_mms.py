@@ -94,9 +94,7 @@ def test_broken_model(stock: tuple[Client, Path]) -> None:
     assert load(client, "broken", "broken").status == 500
 
 
-def test_same_bytes(
-    stock: tuple[Client, Path], server: Server, booster: xgboost.Booster
-) -> None:
+def test_same_bytes(stock: tuple[Client, Path], server: Server, booster: xgboost.Booster) -> None:
     """Where MMS's API has an answer that the platform reads, ours is the same byte for byte."""
     theirs, store = stock
     ours = server.client

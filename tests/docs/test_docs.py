@@ -33,7 +33,10 @@ def verbs_only(script: str) -> bool:
 
 SCRIPTS = [
     pytest.param(
-        page, title, marks=[pytest.mark.docker] if "docker " in script else [], id=f"{page.name}: {title}"
+        page,
+        title,
+        marks=[pytest.mark.docker] if "docker " in script else [],
+        id=f"{page.name}: {title}",
     )
     for page in PAGES
     for title, script in sections(page)
@@ -99,9 +102,16 @@ def test_verbs() -> None:
 
 def test_settings_page() -> None:
     """docs/03-settings.md is what `make docs` writes."""
-    code = "import sys; sys.path.insert(0, 'docs'); import generate; sys.stdout.write(generate.page())"
+    code = (
+        "import sys; sys.path.insert(0, 'docs'); import generate; sys.stdout.write(generate.page())"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert (ROOT / "docs" / "03-settings.md").read_text() == done.stdout
 

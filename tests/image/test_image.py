@@ -33,9 +33,7 @@ def docker(*words: str, seconds: float = 60) -> str:
 @pytest.fixture(scope="module")
 def image() -> str:
     """The image, built from this checkout as ``make image`` builds it."""
-    subprocess.run(
-        ["make", "image", f"IMAGE={IMAGE}"], cwd=ROOT, check=True, timeout=BUILD_SECONDS
-    )
+    subprocess.run(["make", "image", f"IMAGE={IMAGE}"], cwd=ROOT, check=True, timeout=BUILD_SECONDS)
     return IMAGE
 
 

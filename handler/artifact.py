@@ -1,0 +1,193 @@
+"""The artifact: the one model file in a directory, checked before XGBoost sees a byte of it.
+
+XGBoost reads an empty buffer by ending the process, crashes on what it calls unsupported, and takes
+a file of a newer release without a word and predicts something else. So what can be known from the
+bytes is decided here.
+"""
+
+import enum
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import xgboost
+
+from handler.errors import Fault, HandlerError
+
+Version = tuple[int, int, int]
+
+SUFFIXES = (".json", ".ubj")
+MANAGED_NAME = "xgboost-model"  # what training in the managed XGBoost container leaves
+IGNORED = ("MANIFEST.json",)  # MMS would run the handler that it names
+RUNTIME: Version = tuple(map(int, re.findall(r"\d+", xgboost.__version__)[:3]))  # type: ignore[assignment]  # three numbers
+
+_TAIL_BYTES = 64
+_LISTED = 10  # names that an error message lists at most
+# XGBoost writes its keys in order, so the version ends the file, whatever the release.
+_JSON_TAIL = re.compile(rb'"version":\[(\d+),(\d+),(\d+)\]\}\s*$')
+_UBJ_TAIL = re.compile(rb"L\0{7}\x07version\[#L\0{7}\x03i(.)i(.)i(.)\}$", re.DOTALL)
+_JSON_HEAD = re.compile(rb'\s*\{\s*"')
+_LEAF_SIZE = re.compile(rb'size_leaf_vector(?:SL.{8}|"\s*:\s*")(\d+)', re.DOTALL)
+_LOGITRAW = b"binary:logitraw"
+_ARCHIVES = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2"}
+_VECTOR_LEAVES_SINCE = (3, 2)  # files of an older release crash this one
+_LOGITRAW_SINCE = (1, 3)  # before, it stored the base score as a probability
+
+
+class Format(enum.Enum):
+    """How the file is written."""
+
+    JSON = "json"
+    UBJ = "ubj"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A model file that may be handed to XGBoost.
+
+    Attributes:
+        path: where it was found.
+        format: told by its bytes; its name says nothing.
+        version: of the XGBoost that wrote it.
+        data: the file, whole.
+    """
+
+    path: Path
+    format: Format
+    version: Version
+    data: bytes
+
+
+def find(directory: Path, runtime: Version = RUNTIME) -> Artifact:
+    """Find the one model in ``directory`` and check it.
+
+    Raises:
+        HandlerError: 404 when there is no such directory, 500 with the reason when there is not one
+            model in it that this runtime can serve.
+    """
+    try:
+        names = sorted(entry.name for entry in os.scandir(directory))
+    except (FileNotFoundError, NotADirectoryError):
+        raise HandlerError(Fault.MODEL_NOT_FOUND, f"no such directory: {directory}") from None
+    except OSError as error:
+        _refuse(f"{directory} cannot be read: {error.strerror}")
+    files = {name: _read(directory, name) for name in names if _is_candidate(directory, name)}
+    if len(files) > 1:
+        files = {name: data for name, data in files.items() if _looks_like_a_model(data)} or files
+    if len(files) > 1:
+        _refuse(f"several model files: {_listed(list(files))}; leave one")
+    if not files:
+        found = _listed(names) or "nothing"
+        _refuse(f"no model file: found {found}; accepted are *.json, *.ubj and {MANAGED_NAME}")
+    name, data = files.popitem()
+    form = _format(name, data)
+    version = _version(name, form, data)
+    _check_version(name, version, runtime, data)
+    return Artifact(directory / name, form, version, data)
+
+
+def _is_candidate(directory: Path, name: str) -> bool:
+    if name.startswith(".") or name in IGNORED:
+        return False
+    return (name.endswith(SUFFIXES) or name == MANAGED_NAME) and not (directory / name).is_dir()
+
+
+def _read(directory: Path, name: str) -> bytes:
+    """Read a regular file below the directory; a link that leaves it is not followed."""
+    real = Path(os.path.realpath(directory / name))
+    if Path(os.path.realpath(directory)) not in real.parents:
+        _refuse(f"{name} is a link that leaves the model directory")
+    try:
+        # Not blocking, so that a pipe cannot hold us; not following, for what was just resolved.
+        descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123  # of a descriptor
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                _refuse(f"{name} is not a regular file")
+            return file.read()
+    except OSError as error:
+        _refuse(f"{name} cannot be read: {error.strerror}")
+
+
+def _looks_like_a_model(data: bytes) -> bool:
+    return data.startswith(b"{L") or (bool(_JSON_HEAD.match(data)) and b'"learner"' in data)
+
+
+def _format(name: str, data: bytes) -> Format:
+    if not data:
+        _refuse(f"{name} is empty")
+    if data.startswith(b"{L"):
+        return Format.UBJ
+    if _JSON_HEAD.match(data):
+        return Format.JSON
+    for magic, archive in _ARCHIVES.items():
+        if data.startswith(magic):
+            _refuse(f"{name} is a {archive} archive; unpack it into the model directory")
+    if data.startswith(b"\x80"):
+        _refuse(f"{name} is a pickle; save the booster with save_model('model.ubj')")
+    if data.startswith(b"binf") or b"\0" in data[:256]:
+        _refuse(
+            f"{name} is not JSON or UBJ, perhaps XGBoost's old binary format; load it with the "
+            "release that wrote it and save it with save_model('model.json')"
+        )
+    _refuse(f"{name} is not an XGBoost model: it begins with {data[:20]!r}")
+
+
+def _version(name: str, form: Format, data: bytes) -> Version:
+    tail = data[-_TAIL_BYTES:]
+    if form is Format.UBJ:
+        if match := _UBJ_TAIL.search(tail):
+            return (match[1][0], match[2][0], match[3][0])
+        _refuse(f"{name} is damaged: it ends early or does not end as XGBoost ends a UBJ file")
+    if match := _JSON_TAIL.search(tail):
+        return (int(match[1]), int(match[2]), int(match[3]))
+    return _version_of_other_json(name, data)
+
+
+def _version_of_other_json(name: str, data: bytes) -> Version:
+    """The version in JSON that something other than XGBoost has written again."""
+    try:
+        model = json.loads(data)
+    except (ValueError, RecursionError):
+        _refuse(f"{name} is damaged: it ends early or is not JSON")
+    if "learner" not in model:
+        _refuse(f"{name} is JSON, but not an XGBoost model: it has no learner")
+    match model.get("version"):
+        case [int(major), int(minor), int(patch)]:
+            return (major, minor, patch)
+    _refuse(f"{name} has no version; save it with save_model('model.ubj')")
+
+
+def _check_version(name: str, version: Version, runtime: Version, data: bytes) -> None:
+    wrote, runs = (".".join(map(str, numbers)) for numbers in (version, runtime))
+    if version[:2] > runtime[:2]:
+        _refuse(
+            f"{name} was saved by XGBoost {wrote}, this server runs {runs} and could misread it; "
+            f"save it with {runs} or serve it with a newer image"
+        )
+    if version[:2] < _VECTOR_LEAVES_SINCE <= runtime[:2] and _has_vector_leaves(data):
+        _refuse(
+            f"{name} has vector leaves as XGBoost {wrote} wrote them, which {runs} cannot read; "
+            f"train it again with {runs}"
+        )
+    if version[:2] < _LOGITRAW_SINCE and _LOGITRAW in data:
+        _refuse(
+            f"{name} has the objective binary:logitraw as XGBoost {wrote} wrote it, which {runs} "
+            "misreads; load and save it once with XGBoost 1.3 to 3.0"
+        )
+
+
+def _has_vector_leaves(data: bytes) -> bool:
+    return any(int(match[1]) > 1 for match in _LEAF_SIZE.finditer(data))
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+def _refuse(sentence: str) -> NoReturn:
+    raise HandlerError(Fault.BAD_MODEL, sentence)

@@ -1,0 +1,215 @@
+"""Bytes to rows: one float32 array, NaN where a value is missing, or the place of the mistake."""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from sagemaker_inference import content_types
+
+from handler.errors import Fault, HandlerError
+
+Floats = NDArray[np.float32]
+
+LIBSVM, X_LIBSVM = "text/libsvm", "text/x-libsvm"
+_CHARSETS = ("utf-8", "utf8", "us-ascii")
+# What only numbers, commas and line ends are made of: such text needs no look at each field.
+_PLAIN = b"0123456789+-.eE,\r\n"
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_SHOWN = 20  # characters of a wrong value that an error message shows
+
+
+def decode(
+    body: bytes, content_type: str | None, num_features: int, libsvm_base: int = 0
+) -> Floats:
+    """Read the rows of a request.
+
+    Args:
+        body: as the client sent it.
+        content_type: the header's value; upper and lower case are the same.
+        num_features: columns that a row must have (for libsvm, may have).
+        libsvm_base: the index of the first feature in libsvm rows, 0 or 1.
+
+    Returns:
+        float32 [rows, num_features], C-contiguous. A value is ``np.float32(float(text))``.
+
+    Raises:
+        HandlerError: 415 for a type that is not read, 400 with row and column for the rest.
+    """
+    reader = _reader(content_type)
+    if not body:
+        _refuse("empty body: send at least one row")
+    if reader is _read_libsvm:
+        rows = _read_libsvm(_text(body), num_features, libsvm_base)
+    elif reader is _read_json:
+        rows = _read_json(body, num_features)
+    else:
+        rows = _read_csv(body, num_features)
+    with np.errstate(over="ignore"):  # a number too large for float32 is found below
+        array = rows.astype(np.float32)
+    if np.isinf(array).any():
+        row, column = np.argwhere(np.isinf(array))[0]
+        _refuse(f"row {row + 1}, column {column + 1} is infinite as a 32-bit float")
+    return array
+
+
+def _reader(content_type: str | None) -> Callable[..., NDArray[np.float64]]:
+    kind, *parameters = (part.strip() for part in (content_type or "").lower().split(";"))
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip(' "') not in _CHARSETS:
+            raise HandlerError(
+                Fault.UNSUPPORTED_MEDIA_TYPE, f"charset {value} is not read; send utf-8"
+            )
+    reader = _READERS.get(kind)
+    if reader is None:
+        what = f"content type {kind[:100]} is not read" if kind else "there is no content type"
+        accepted = ", ".join(_READERS)
+        raise HandlerError(Fault.UNSUPPORTED_MEDIA_TYPE, f"{what}; send one of {accepted}")
+    return reader
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        _refuse(f"byte {error.start + 1} of the body is not UTF-8")
+
+
+def _lines(text: str) -> list[str]:
+    """The lines, without the end of the last one."""
+    return text.removesuffix("\n").removesuffix("\r").replace("\r\n", "\n").split("\n")
+
+
+def _read_csv(body: bytes, num_features: int) -> NDArray[np.float64]:
+    lines = _lines(_text(body))
+    if not body.translate(None, _PLAIN):
+        commas = num_features - 1
+        try:
+            if all(line.count(",") == commas for line in lines):
+                values = np.array(list(map(float, ",".join(lines).split(","))))
+                return values.reshape(len(lines), num_features)
+        except ValueError:
+            pass  # an empty field, or a mistake: field by field it will be found
+    return np.array(
+        [_read_csv_row(row, line, num_features) for row, line in enumerate(lines, start=1)]
+    )
+
+
+def _read_csv_row(row: int, line: str, num_features: int) -> list[float]:
+    fields = [field.strip() for field in line.split(",")]
+    if row == 1 and any(
+        field.strip("\"' ")[:1].isalpha() for field in fields if not _missing(field)
+    ):
+        _refuse(f"row 1 looks like a header ({_shown(line)}); send rows of numbers only")
+    if len(fields) != num_features:
+        _wrong_width(row, len(fields) if line else 0, num_features)
+    return [_number(field, row, column) for column, field in enumerate(fields, start=1)]
+
+
+def _number(field: str, row: int, column: int) -> float:
+    if len(field) > 1 and field[0] == field[-1] == '"':
+        field = field[1:-1].strip()
+    if _missing(field):
+        return math.nan
+    if not _NUMBER.fullmatch(field):
+        _not_a_number(field, row, column)
+    return float(field)
+
+
+def _missing(field: str) -> bool:
+    return not field or field.lower() == "nan"
+
+
+def _read_libsvm(text: str, num_features: int, base: int) -> NDArray[np.float64]:
+    lines = _lines(text)
+    rows = np.full((len(lines), num_features), np.nan)
+    for row, line in enumerate(lines, start=1):
+        tokens = line.split()
+        if not tokens:
+            _refuse(f"row {row} is empty; a row without features has at least a label")
+        if ":" not in tokens[0]:
+            _number(tokens.pop(0), row, 1)  # the label, which a prediction does not need
+        seen = set()
+        for token in tokens:
+            index, colon, value = token.partition(":")
+            if index == "qid":
+                continue
+            if not (colon and index.isascii() and index.isdigit() and len(index) < 10):
+                _refuse(f"row {row}: {_shown(token)} is not index:value")
+            feature = int(index) - base
+            if not 0 <= feature < num_features:
+                _refuse(
+                    f"row {row}: index {index} is out of range: features are {base} to "
+                    f"{num_features - 1 + base} (MME_LIBSVM_BASE is {base})"
+                )
+            if feature in seen:
+                _refuse(f"row {row}: index {index} comes twice")
+            seen.add(feature)
+            rows[row - 1, feature] = _number(value, row, feature + 1)
+    return rows
+
+
+def _read_json(body: bytes, num_features: int) -> NDArray[np.float64]:
+    try:
+        value = json.loads(body)
+    except UnicodeDecodeError:
+        _refuse("the body is not JSON: it is not UTF-8")
+    except (ValueError, RecursionError) as error:
+        _refuse(f"the body is not JSON that can be read: {_shown(str(error), 80)}")
+    if isinstance(value, dict):
+        value = value.get("instances")
+    if not isinstance(value, list) or not value:
+        _refuse(
+            'the JSON must be a list of numbers, a list of lists, or {"instances": such a list}'
+        )
+    rows = value if isinstance(value[0], list) else [value]
+    return np.array([_read_json_row(row, cells, num_features) for row, cells in enumerate(rows, 1)])
+
+
+def _read_json_row(row: int, cells: Any, num_features: int) -> list[float]:
+    if not isinstance(cells, list):
+        _refuse(f"row {row} is not a list of numbers")
+    if len(cells) != num_features:
+        _wrong_width(row, len(cells), num_features)
+    if set(map(type, cells)) == {float}:
+        return cells
+    return [_json_number(cell, row, column) for column, cell in enumerate(cells, start=1)]
+
+
+def _json_number(cell: Any, row: int, column: int) -> float:
+    if cell is None:
+        return math.nan
+    if isinstance(cell, bool) or not isinstance(cell, int | float):
+        _not_a_number(json.dumps(cell), row, column)
+    try:
+        return float(cell)
+    except OverflowError:
+        return math.inf
+
+
+def _wrong_width(row: int, columns: int, num_features: int) -> NoReturn:
+    _refuse(f"row {row} has {columns} columns, the model has {num_features}")
+
+
+def _not_a_number(text: str, row: int, column: int) -> NoReturn:
+    _refuse(f"row {row}, column {column}: {_shown(text)} is not a number")
+
+
+def _shown(text: str, characters: int = _SHOWN) -> str:
+    return repr(text if len(text) <= characters else text[:characters] + "…")
+
+
+def _refuse(sentence: str) -> NoReturn:
+    raise HandlerError(Fault.BAD_REQUEST, sentence)
+
+
+_READERS: dict[str, Callable[..., NDArray[np.float64]]] = {
+    content_types.CSV: _read_csv,
+    LIBSVM: _read_libsvm,
+    X_LIBSVM: _read_libsvm,
+    content_types.JSON: _read_json,
+}

@@ -1,0 +1,78 @@
+"""Predictions to bytes, in the content type that the client accepts."""
+
+import functools
+import json
+
+import numpy as np
+from numpy.typing import NDArray
+from sagemaker_inference import content_types
+
+from handler.errors import Fault, HandlerError
+
+OFFERED = (content_types.JSON, content_types.CSV)  # the first is what a wildcard gets
+
+
+@functools.lru_cache(maxsize=256)
+def negotiate(accept: str | None, default: str = content_types.JSON) -> str:
+    """Choose the content type of the answer, before anything is predicted.
+
+    Args:
+        accept: the header's value: types with parameters and q-values, or none.
+        default: what a client without a wish gets.
+
+    Returns:
+        One of ``OFFERED``; of two that are wanted alike, the one that is named first.
+
+    Raises:
+        HandlerError: 406, nothing that can be given is wanted.
+    """
+    wished = accept.strip().lower() if accept else ""
+    if wished in OFFERED:
+        return wished
+    ranges = [_range(part) for part in (wished or "*/*").split(",")]
+    refused = {kind for kind, quality in ranges if quality == 0}
+    for kind, quality in sorted(ranges, key=lambda pair: -pair[1]):
+        if quality > 0:
+            for offered in (default, *OFFERED) if kind == "*/*" else OFFERED:
+                if _matches(kind, offered) and offered in OFFERED and offered not in refused:
+                    return offered
+    raise HandlerError(
+        Fault.NOT_ACCEPTABLE, f"{accept or default} cannot be given; accept {' or '.join(OFFERED)}"
+    )
+
+
+def _range(part: str) -> tuple[str, float]:
+    """A media range and its quality; a quality that makes no sense counts as none given."""
+    kind, *parameters = (piece.strip() for piece in part.split(";"))
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return kind, float(value)
+            except ValueError:
+                return kind, 1.0
+    return kind, 1.0
+
+
+def _matches(kind: str, offered: str) -> bool:
+    return kind in ("*/*", offered, offered.partition("/")[0] + "/*")
+
+
+def encode(prediction: NDArray[np.float32], content_type: str) -> bytes:
+    """Write predictions so that they read back as the very same float32 values.
+
+    Args:
+        prediction: float32 [n], or [n, k].
+        content_type: as ``negotiate`` chose it.
+
+    Returns:
+        JSON: a list with an element a row, which is a number or a list of k; null where a
+        prediction is not finite. CSV: a line a row, k numbers separated by commas.
+    """
+    values = prediction.tolist()
+    if content_type == content_types.CSV:
+        rows = (row if isinstance(row, list) else [row] for row in values)
+        return "".join(",".join(map(repr, row)) + "\n" for row in rows).encode()
+    if not np.isfinite(prediction).all():  # JSON has no word for it
+        values = np.where(np.isfinite(prediction), prediction.astype(object), None).tolist()
+    return json.dumps(values).encode()

@@ -1,0 +1,69 @@
+"""The console script ``mme``: one command line, each command a module that is imported when it runs."""
+
+import argparse
+import importlib
+import importlib.metadata
+import os
+import sys
+from collections.abc import Sequence
+
+from mme.errors import CommandError
+
+# What each command does; its module has add_arguments(parser) and run(args). Imported only then,
+# so that `mme serve` does not wait for pandas and xgboost.
+COMMANDS = {
+    "serve": "run the container's processes here",
+    "houses": "write the story's data: houses of ten cities",
+    "train": "train one model for each value of a column, in parallel",
+    "demo": "the whole story: data, training, serving, cold and warm",
+}
+_INTERRUPTED = 130  # as a shell reports a command that Ctrl-C ended
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the words after ``mme``; those of this process by default.
+
+    Returns:
+        The exit status: 0 when all is well, 1 when something failed, 2 when the command is wrong.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        sys.stdout.write(_help())
+        return 0 if words else 2
+    if words[0] == "--version":
+        sys.stdout.write(f"mme {importlib.metadata.version('xgboost-mme')}\n")
+        return 0
+    if words[0] not in COMMANDS:
+        sys.stderr.write(f"mme: no command {words[0]!r}; there are {', '.join(COMMANDS)}\n")
+        return 2
+    return _run(words[0], words[1:])
+
+
+def _help() -> str:
+    lines = [f"  {name:<10}{what}\n" for name, what in COMMANDS.items()]
+    return "usage: mme COMMAND [ARGUMENT ...]\n\n" + "".join(lines) + "\nmme COMMAND --help\n"
+
+
+def _run(name: str, words: list[str]) -> int:
+    try:
+        command = importlib.import_module(f"mme.{name}")
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"mme {name}: {error.name} is missing: pip install 'xgboost-mme[train]'\n")
+        return 1
+    parser = argparse.ArgumentParser(prog=f"mme {name}", description=COMMANDS[name])
+    command.add_arguments(parser)
+    try:
+        status = command.run(parser.parse_args(words))
+        sys.stdout.flush()
+    except CommandError as error:
+        sys.stderr.write(f"mme {name}: {error}\n")
+        return error.status
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # who read our output has gone; Python must not complain at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return int(status)
