@@ -91,7 +91,7 @@ class Api:
         if self.draining or not self.healthy:
             state = "stopping" if self.draining else "starting"
             raise FaultError(Fault.UNAVAILABLE, f"the container is {state}")
-        return Response(200, pretty({"status": "Healthy!"}))
+        return Response(200, pretty({"status": "Healthy"}))
 
     async def _list(self, query: bytes) -> Response:
         asked = parse_qs(query.decode("latin-1"))

@@ -22,6 +22,7 @@ MAX_PIPELINED = 16  # requests that wait on one connection before it is read no 
 LINGER_SECONDS = 2.0  # how long a refused upload is read and dropped, so that the answer arrives
 JSON = b"application/json"
 
+_HEAD_TOO_LARGE = FaultError(Fault.BAD_REQUEST, f"headers over {MAX_HEAD_BYTES} bytes")
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
 
@@ -71,9 +72,11 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._answering: asyncio.Task[None] | None = None
         self._refused = False  # what still comes in is dropped
+        self._client_has_ended = False
         self._receiving_since: float | None = None
-        self._head_bytes = 0
-        self._in_head = True
+        self._request = Request()
+        self._in_head = False
+        self._unparsed_bytes = 0  # of a header that is not complete yet
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -90,18 +93,24 @@ class Connection(asyncio.Protocol):
         """Parse what came, and begin to answer when a request is whole."""
         if self._refused:
             return
-        if self._receiving_since is None:
-            self._receiving_since = time.monotonic()
-        if self._in_head:
-            self._head_bytes += len(data)
+        unfinished = self._request if self._in_head else None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse(FaultError(Fault.BAD_REQUEST, "the protocol cannot be upgraded"))
+            self._refused = True  # it is answered as if it had not asked, and then we close
         except httptools.HttpParserError as error:
             self._refuse(FaultError(Fault.BAD_REQUEST, f"not a valid HTTP request: {error}"))
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse(FaultError(Fault.BAD_REQUEST, f"headers over {MAX_HEAD_BYTES} bytes"))
+        if self._in_head and self._request is unfinished:
+            self._unparsed_bytes += len(data)
+            if self._unparsed_bytes > MAX_HEAD_BYTES:
+                self._refuse(_HEAD_TOO_LARGE)
+
+    def eof_received(self) -> bool:
+        """The client sends no more; whether it still waits for an answer."""
+        if self._receiving_since is not None:
+            self._refuse(FaultError(Fault.BAD_REQUEST, "the request ends early"))
+        self._refused = self._client_has_ended = True
+        return not self._idle()
 
     # What httptools calls, in this order, for each request.
 
@@ -112,6 +121,9 @@ class Connection(asyncio.Protocol):
         self._body_bytes = 0
         self._fault: FaultError | None = None
         self._in_head = True
+        self._head_bytes = 0
+        self._unparsed_bytes = 0
+        self._receiving_since = time.monotonic()
 
     def on_url(self, url: bytes) -> None:
         """Part of the target has come."""
@@ -122,7 +134,11 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header has come; one that says how long the body is may come once."""
         name = name.lower()
-        if len(name) + len(value) > MAX_FIELD_BYTES:
+        self._unparsed_bytes = 0
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._fault = _HEAD_TOO_LARGE
+        elif len(name) + len(value) > MAX_FIELD_BYTES:
             self._fault = FaultError(Fault.BAD_REQUEST, f"a header over {MAX_FIELD_BYTES} bytes")
         elif name in self._request.headers and name in (
             b"content-length",
@@ -136,8 +152,8 @@ class Connection(asyncio.Protocol):
         """All but the body is here: refuse what must not be read on."""
         request, headers = self._request, self._request.headers
         request.method = self._parser.get_method()
-        request.keep_alive = self._parser.should_keep_alive()
-        self._in_head, self._head_bytes = False, 0
+        request.keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
+        self._in_head = False
         if self._fault is None:
             self._fault = _objection(self._parser.get_http_version(), headers)
         length = headers.get(b"content-length", b"0")
@@ -160,7 +176,6 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        self._in_head = True
         if self._refused:
             return
         self._request.body = b"".join(self._body)
@@ -190,28 +205,30 @@ class Connection(asyncio.Protocol):
             self._answering = asyncio.get_running_loop().create_task(self._answer())
 
     async def _answer(self) -> None:
-        while self._waiting:
+        close = False
+        while self._waiting and not close:
             request = self._waiting.popleft()
             if request.fault is None:
                 response = await self._app(request)
             else:
                 response = to_response(request.fault)
             if self._transport.is_closing():
-                break
+                return
             self._transport.write(response.to_bytes(request.keep_alive))
-            if not request.keep_alive:
-                self._close()
-                break
             self._transport.resume_reading()
+            close = not request.keep_alive
         self._answering = None
+        if close or self._refused:
+            self._close()
 
     def _close(self) -> None:
         """Close after the client has had the time to read: a reset would destroy the answer."""
         self._refused = True
-        self._waiting.clear()
-        if self._transport.can_write_eof():
+        if self._client_has_ended:
+            self._transport.close()
+        else:
             self._transport.write_eof()
-        asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.close)
+            asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.close)
 
     def expire(self, received_before: float, deadline_seconds: int) -> None:
         """Refuse a request that began before the time given and is not here yet."""

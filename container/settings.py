@@ -40,6 +40,11 @@ class Settings:
         "Models are read from below this directory and from nowhere else "
         "(`/opt/ml/model` when not multi-model).",
     )
+    temporary_directory: Path = _setting(
+        "TMPDIR",
+        Path("/tmp"),  # noqa: S108  # a private directory is made in it
+        "The one place that is written: a private directory in it holds sockets and two small files.",
+    )
     shards: int = _setting(
         "MME_SHARDS",
         0,

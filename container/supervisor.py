@@ -38,7 +38,10 @@ def serve(environ: Mapping[str, str]) -> int:
     """
     try:
         settings = Settings.from_environ(environ)
-        with _listening(settings.port) as listener, _private_directory() as run:
+        with (
+            _listening(settings.port) as listener,
+            _private_directory(settings.temporary_directory) as run,
+        ):
             return Supervisor(settings, listener, run).run()
     except (SettingsError, StartError, mms.MissingPartError) as error:
         sys.stderr.write(f"mme serve: {error}\n")
@@ -62,12 +65,13 @@ def _listening(port: int) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def _private_directory() -> Iterator[Path]:
+def _private_directory(parent: Path) -> Iterator[Path]:
     """A directory for sockets and the configuration, of this start alone."""
     try:
-        run = Path(tempfile.mkdtemp(prefix="mme-"))
+        run = Path(tempfile.mkdtemp(prefix="mme-", dir=parent))
     except OSError as error:
-        raise StartError(f"the temporary directory is not writable: {error}") from None
+        sentence = f"the temporary directory {parent} is not writable: {error.strerror}"
+        raise StartError(sentence) from None
     try:
         yield run
     finally:

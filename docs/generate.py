@@ -1,4 +1,4 @@
-"""Writes docs/03-settings.md from the settings of both sides; a test fails when it is out of date."""
+"""Writes docs/03-settings.md from the settings of both sides; a test compares the two."""
 
 from dataclasses import Field, fields
 from pathlib import Path

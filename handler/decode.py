@@ -101,9 +101,8 @@ def _read_csv(body: bytes, num_features: int) -> NDArray[np.float64]:
 
 def _read_csv_row(row: int, line: str, num_features: int) -> list[float]:
     fields = [field.strip() for field in line.split(",")]
-    if row == 1 and any(
-        field.strip("\"' ")[:1].isalpha() for field in fields if not _missing(field)
-    ):
+    words = [field for field in fields if field.strip("\"'")[:1].isalpha() and not _missing(field)]
+    if row == 1 and len(words) == len(fields):
         _refuse(f"row 1 looks like a header ({_shown(line)}); send rows of numbers only")
     if len(fields) != num_features:
         _wrong_width(row, len(fields) if line else 0, num_features)

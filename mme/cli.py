@@ -1,4 +1,4 @@
-"""The console script ``mme``: one command line, each command a module that is imported when it runs."""
+"""The console script ``mme``: each command is a module, imported when it runs."""
 
 import argparse
 import importlib
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from mme.errors import CommandError
 
-# What each command does; its module has add_arguments(parser) and run(args). Imported only then,
-# so that `mme serve` does not wait for pandas and xgboost.
+# Each command's module has add_arguments(parser) and run(args). It is imported only when it runs:
+# `mme serve` must not wait for pandas and xgboost.
 COMMANDS = {
     "serve": "run the container's processes here",
     "houses": "write the story's data: houses of ten cities",

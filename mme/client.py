@@ -1,5 +1,6 @@
 """A client of the container's API, as the platform is one."""
 
+import contextlib
 import http.client
 import json
 from collections.abc import Iterator
@@ -15,11 +16,18 @@ class Reply(NamedTuple):
     body: bytes
 
 
-class Client:
+class Client(contextlib.AbstractContextManager["Client"]):
     """One keep-alive connection to a container; not for several threads."""
 
     def __init__(self, host: str, port: int, timeout_seconds: float = 60.0) -> None:
         self._http = http.client.HTTPConnection(host, port, timeout=timeout_seconds)
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next call opens it again."""
+        self._http.close()
 
     def call(
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
@@ -35,7 +43,7 @@ class Client:
             names = {name.lower(): value for name, value in response.getheaders()}
             return Reply(response.status, names, response.read())
         except BaseException:
-            self._http.close()
+            self.close()
             raise
 
     def healthy(self) -> bool:

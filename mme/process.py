@@ -63,7 +63,14 @@ class ServeProcess:
         """
         self.process.send_signal(number)
         output, _ = self.process.communicate(timeout=STOP_SECONDS)
+        self.close()
         return self.process.returncode, output or ""
+
+    def close(self) -> None:
+        """Close what this side holds of it."""
+        self.client.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 def free_port() -> int:

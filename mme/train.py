@@ -199,9 +199,10 @@ def _read(data: Path, by: str, target: str) -> pd.DataFrame:
         raise CommandError(f"{data} cannot be read: {error}") from None
     missing = [name for name in (by, target) if name not in frame]
     if missing:
-        raise CommandError(f"{data} has no column {' or '.join(missing)}: {', '.join(frame)}")
+        there = ", ".join(map(str, frame.columns))
+        raise CommandError(f"{data} has no column {' or '.join(missing)}; it has {there}")
     numbers = frame.select_dtypes("number")
-    words = [name for name in frame if name != by and name not in numbers]
+    words = [str(name) for name in frame.columns if name != by and name not in numbers]
     if words:
         raise CommandError(f"columns must be numbers, and are not: {', '.join(words)}")
     return frame

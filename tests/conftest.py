@@ -45,6 +45,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
         if server.process.poll() is None:
             status, output = server.stop()
             assert status == 0, output
+        server.close()
 
 
 @pytest.fixture(scope="session")

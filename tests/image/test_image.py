@@ -59,9 +59,9 @@ def container(image: str, models: Path) -> Iterator[tuple[str, Client]]:
         *("--env", "SAGEMAKER_MULTI_MODEL=true", image, "serve"),
     )
     try:
-        client = Client("127.0.0.1", port)
-        wait_until(client.healthy, START_SECONDS, "a healthy container")
-        yield name, client
+        with Client("127.0.0.1", port) as client:
+            wait_until(client.healthy, START_SECONDS, "a healthy container")
+            yield name, client
     finally:
         docker("rm", "--force", name)
 
@@ -135,6 +135,7 @@ def test_bind_to_port(image: str) -> None:
         *("--env", "SAGEMAKER_BIND_TO_PORT=55555", image, "serve"),
     )
     try:
-        wait_until(Client("127.0.0.1", port).healthy, START_SECONDS, "a healthy container")
+        with Client("127.0.0.1", port) as client:
+            wait_until(client.healthy, START_SECONDS, "a healthy container")
     finally:
         docker("rm", "--force", name)
