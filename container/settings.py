@@ -43,7 +43,7 @@ class Settings:
     temporary_directory: Path = _setting(
         "TMPDIR",
         Path("/tmp"),  # noqa: S108  # a private directory is made in it
-        "The one place that is written: a private directory in it holds sockets and two small files.",
+        "The one place that is written: sockets and small files, in a private directory below it.",
     )
     shards: int = _setting(
         "MME_SHARDS",

@@ -100,18 +100,21 @@ def _read_csv(body: bytes, num_features: int) -> NDArray[np.float64]:
 
 
 def _read_csv_row(row: int, line: str, num_features: int) -> list[float]:
-    fields = [field.strip() for field in line.split(",")]
-    words = [field for field in fields if field.strip("\"'")[:1].isalpha() and not _missing(field)]
-    if row == 1 and len(words) == len(fields):
+    fields = [_unquoted(field.strip()) for field in line.split(",")]
+    if row == 1 and all(field[:1].isalpha() and not _missing(field) for field in fields):
         _refuse(f"row 1 looks like a header ({_shown(line)}); send rows of numbers only")
     if len(fields) != num_features:
         _wrong_width(row, len(fields) if line else 0, num_features)
     return [_number(field, row, column) for column, field in enumerate(fields, start=1)]
 
 
-def _number(field: str, row: int, column: int) -> float:
+def _unquoted(field: str) -> str:
     if len(field) > 1 and field[0] == field[-1] == '"':
-        field = field[1:-1].strip()
+        return field[1:-1].strip()
+    return field
+
+
+def _number(field: str, row: int, column: int) -> float:
     if _missing(field):
         return math.nan
     if not _NUMBER.fullmatch(field):
