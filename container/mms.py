@@ -6,6 +6,7 @@ puts one more process between us and the signals.
 
 import importlib.util
 import os
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -70,6 +71,9 @@ def command(run: Path) -> list[str]:
         str(_java()),
         *JVM_FLAGS,
         f"-Djava.io.tmpdir={run}",
+        # Netty looks here before it unpacks its library into the temporary directory, from which a
+        # careful operator lets nothing be executed. The image has it here.
+        f"-Djava.library.path={Path(sys.prefix) / 'lib'}",
         f"-Dlog4j.configurationFile={Path(__file__).with_name('log4j2.xml').as_uri()}",
         f"-Dmodel_server_home={home.parent}",
         "-cp",

@@ -85,6 +85,7 @@ class Supervisor:
         self._settings = settings
         self._listener = listener
         self._run = run
+        self._mms_output = run / "mms.out"
         self._events: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
 
     def run(self) -> int:
@@ -104,15 +105,16 @@ class Supervisor:
     def _start_mms(self) -> "subprocess.Popen[bytes]":
         (self._run / "mms.properties").write_text(mms.properties(self._settings, self._run))
         (self._run / "shard").mkdir()
-        return subprocess.Popen(
-            mms.command(self._run),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            cwd=self._run,
-            env=mms.environment(),
-            process_group=0,  # a Ctrl-C of the terminal is for the supervisor alone
-            preexec_fn=_die_with_parent,  # there are no threads yet
-        )
+        with self._mms_output.open("w") as output:
+            return subprocess.Popen(
+                mms.command(self._run),
+                stdin=subprocess.DEVNULL,
+                stdout=output,  # two lines of no use, or why it did not start
+                cwd=self._run,
+                env=mms.environment(),
+                process_group=0,  # a Ctrl-C of the terminal is for the supervisor alone
+                preexec_fn=_die_with_parent,  # there are no threads yet
+            )
 
     def _start_gate(self) -> "subprocess.Popen[bytes]":
         descriptor = self._listener.fileno()
@@ -138,10 +140,13 @@ class Supervisor:
         while True:
             event = self._events.get()
             if event is signal.SIGCHLD:
-                for name, process in (("MMS", server), ("the gate", gate)):
-                    if process.poll() is not None:
-                        log("stopping", reason=f"{name} ended", status=process.returncode)
-                        return EXIT_FAILED
+                if server.poll() is not None:
+                    said = self._mms_output.read_text().strip().rpartition("\n")[2]
+                    log("stopping", reason="MMS ended", status=server.returncode, said=said)
+                    return EXIT_FAILED
+                if gate.poll() is not None:
+                    log("stopping", reason="the gate ended", status=gate.returncode)
+                    return EXIT_FAILED
             else:
                 log("stopping", reason=event.name)
                 gate.terminate()

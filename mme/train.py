@@ -90,7 +90,12 @@ def train_groups(
     """
     tasks = (
         joblib.delayed(train_one)(
-            str(name), group.drop(columns=[by]), target, parameters, rounds, early_stopping
+            "" if pd.isna(name) else str(name),
+            group.drop(columns=[by]),
+            target,
+            parameters,
+            rounds,
+            early_stopping,
         )
         for name, group in frame.groupby(by, sort=True, dropna=False)
     )
@@ -118,7 +123,9 @@ def train_one(
 
 
 def _check(name: str, group: pd.DataFrame, target: str) -> None:
-    if not name or name[0] in "-." or "/" in name or not name.isprintable():
+    if not name:
+        raise ValueError("the group has no name")
+    if name[0] in "-." or "/" in name or not name.isprintable():
         raise ValueError("the group's name cannot be a file's name")
     if len(group) < _FEWEST_ROWS:
         raise ValueError(f"{len(group)} rows; a model needs {_FEWEST_ROWS} at least")

@@ -25,6 +25,7 @@ from tests.support import (
 )
 
 ROW = b"1,2,3,4,5,6"
+CORPUS = Path(__file__).parent.parent / "corpus"
 
 
 def workers(server: Server) -> list[int]:
@@ -156,6 +157,18 @@ def _same(server: Server, name: str, body: bytes) -> bool:
     reply = server.client.invoke(name, ROW)
     assert reply.status in (200, 500, 503)
     return reply.status == 200 and reply.body == body
+
+
+def test_an_artifact_that_crashes(serve: Serve, booster: xgboost.Booster) -> None:
+    """An artifact that ends XGBoost's process is answered with 500, and the others go on."""
+    server = serve(MME_SHARDS="1")
+    assert server.client.load("good", server.put("good", {"m.ubj": saved(booster)})).status == 200
+    before = server.client.invoke("good", ROW).body
+    data = (CORPUS / "damaged" / "refuse-array-length-2p28.ubj").read_bytes()
+    bad = server.client.load("bad", server.put("bad", {"m.ubj": data}))
+    assert "process died" in error_of(500, bad.body)
+    assert [model["modelName"] for model in server.client.models()] == ["good"]
+    wait_until(lambda: _same(server, "good", before), 10, "an answer of the good model")
 
 
 def test_lost_files(serve: Serve, booster: xgboost.Booster) -> None:

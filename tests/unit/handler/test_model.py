@@ -56,7 +56,7 @@ def test_artifacts_of_all_releases(case: dict[str, Any], tmp_path: Path) -> None
     promise = case["promise"].get(RUNTIME, "bits")
     path = CORPUS / "artifacts" / case["file"]
     if promise.startswith("refuse") or case["file"] in VECTOR_LEAVES:
-        with pytest.raises(HandlerError, match="saved by XGBoost|vector leaves"):
+        with pytest.raises(HandlerError, match=r"saved by XGBoost|vector leaves"):
             load(path, tmp_path)
         return
     model = load(path, tmp_path)
