@@ -16,7 +16,7 @@ import xgboost
 
 from mme.client import Client, Reply
 from tests.contract.test_invoke import BODIES, Rows
-from tests.support import Server, error_of, saved, wait_until
+from tests.support import Serve, error_of, saved, wait_until
 
 START_SECONDS = 60
 HANDLER = "handler.service:handle"
@@ -97,9 +97,10 @@ def test_broken_model(stock: tuple[Client, Path]) -> None:
     assert load(client, "broken", "broken").status == 500
 
 
-def test_same_bytes(stock: tuple[Client, Path], server: Server, booster: xgboost.Booster) -> None:
+def test_same_bytes(stock: tuple[Client, Path], serve: Serve, booster: xgboost.Booster) -> None:
     """Where MMS's API has an answer that the platform reads, ours is the same byte for byte."""
     theirs, store = stock
+    server = serve()
     ours = server.client
     directory = store / "same"
     directory.mkdir()

@@ -78,19 +78,25 @@ def test_commands(page: Path, title: str, checkout: Path) -> None:
     }.items():
         script = script.replace(written, meant)
     shutil.rmtree(checkout / "root", ignore_errors=True)
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=checkout,
-        env=os.environ
-        | {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "SAGEMAKER_BIND_TO_PORT": str(port),
-        },
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=checkout,
+            env=os.environ
+            | {
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "SAGEMAKER_BIND_TO_PORT": str(port),
+            },
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    finally:
+        if "docker " in script:
+            subprocess.run(
+                ["docker", "rm", "--force", f"mme-{port}"], capture_output=True, check=True
+            )
     assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
 
 
