@@ -34,8 +34,9 @@ _JSON_HEAD = re.compile(rb'\s*\{\s*"')
 _LEAF_SIZE = re.compile(rb'size_leaf_vector(?:SL.{8}|"\s*:\s*")(\d+)', re.DOTALL)
 _LOGITRAW = b"binary:logitraw"
 _ARCHIVES = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2"}
+_TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257  # tar begins with the name of its first file
 _VECTOR_LEAVES_SINCE = (3, 2)  # files of an older release crash this one
-_LOGITRAW_SINCE = (1, 3)  # before, it stored the base score as a probability
+_LOGITRAW_SINCE = (1, 3, 1)  # before, it took its base score for a probability, then for a margin
 
 
 class Format(enum.Enum):
@@ -62,16 +63,17 @@ class Artifact:
     data: bytes
 
 
-def find(directory: Path, runtime: Version = RUNTIME) -> Artifact:
+def find(directory: str | Path, runtime: Version = RUNTIME) -> Artifact:
     """Find the one model in ``directory`` and check it.
 
     Raises:
         HandlerError: 404 when there is no such directory, 500 with the reason when there is not one
             model in it that this runtime can serve.
     """
+    directory = Path(directory)
     try:
         names = sorted(entry.name for entry in os.scandir(directory))
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for a NUL in the path
         raise HandlerError(Fault.MODEL_NOT_FOUND, f"no such directory: {directory}") from None
     except OSError as error:
         _refuse(f"{directory} cannot be read: {error.strerror}")
@@ -126,6 +128,8 @@ def _format(name: str, data: bytes) -> Format:
     for magic, archive in _ARCHIVES.items():
         if data.startswith(magic):
             _refuse(f"{name} is a {archive} archive; unpack it into the model directory")
+    if data.startswith(_TAR_MAGIC, _TAR_MAGIC_AT):
+        _refuse(f"{name} is a tar archive; unpack it into the model directory")
     if data.startswith(b"\x80"):
         _refuse(f"{name} is a pickle; save the booster with save_model('model.ubj')")
     if data.startswith(b"binf") or b"\0" in data[:256]:
@@ -173,10 +177,11 @@ def _check_version(name: str, version: Version, runtime: Version, data: bytes) -
             f"{name} has vector leaves as XGBoost {wrote} wrote them, which {runs} cannot read; "
             f"train it again with {runs}"
         )
-    if version[:2] < _LOGITRAW_SINCE and _LOGITRAW in data:
+    if version < _LOGITRAW_SINCE and _LOGITRAW in data:
         _refuse(
             f"{name} has the objective binary:logitraw as XGBoost {wrote} wrote it, which {runs} "
-            "misreads; load and save it once with XGBoost 1.3 to 3.0"
+            f"misreads; load it with {runs}, set_param('base_score', log(p / (1 - p))) for its "
+            "base score p (0 for the usual 0.5), and save it with save_model('model.ubj')"
         )
 
 

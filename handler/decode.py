@@ -18,7 +18,10 @@ LIBSVM, X_LIBSVM = "text/libsvm", "text/x-libsvm"
 _CHARSETS = ("utf-8", "utf8", "us-ascii")
 # What only numbers, commas and line ends are made of: such text needs no look at each field.
 _PLAIN = b"0123456789+-.eE,\r\n"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)", re.ASCII | re.IGNORECASE)
+# As many as the largest body of the dense types can hold, a byte each: sparse rows grow when they
+# become dense, and a small body of labels alone would otherwise fill the memory.
+_MOST_CELLS = 25 * 1024 * 1024
 _SHOWN = 20  # characters of a wrong value that an error message shows
 
 
@@ -101,7 +104,7 @@ def _read_csv(body: bytes, num_features: int) -> NDArray[np.float64]:
 
 def _read_csv_row(row: int, line: str, num_features: int) -> list[float]:
     fields = [_unquoted(field.strip()) for field in line.split(",")]
-    if row == 1 and all(field[:1].isalpha() and not _missing(field) for field in fields):
+    if row == 1 and all(field[:1].isalpha() and not _readable(field) for field in fields):
         _refuse(f"row 1 looks like a header ({_shown(line)}); send rows of numbers only")
     if len(fields) != num_features:
         _wrong_width(row, len(fields) if line else 0, num_features)
@@ -122,12 +125,19 @@ def _number(field: str, row: int, column: int) -> float:
     return float(field)
 
 
+def _readable(field: str) -> bool:
+    return _missing(field) or bool(_NUMBER.fullmatch(field))
+
+
 def _missing(field: str) -> bool:
     return not field or field.lower() == "nan"
 
 
 def _read_libsvm(text: str, num_features: int, base: int) -> NDArray[np.float64]:
     lines = _lines(text)
+    most = max(1, _MOST_CELLS // num_features)
+    if len(lines) > most:
+        _refuse(f"{len(lines)} rows of {num_features} features; send at most {most} at once")
     rows = np.full((len(lines), num_features), np.nan)
     for row, line in enumerate(lines, start=1):
         tokens = line.split()
@@ -137,10 +147,10 @@ def _read_libsvm(text: str, num_features: int, base: int) -> NDArray[np.float64]
             _number(tokens.pop(0), row, 1)  # the label, which a prediction does not need
         seen = set()
         for token in tokens:
-            index, colon, value = token.partition(":")
+            index, _, value = token.partition(":")
             if index == "qid":
                 continue
-            if not (colon and index.isascii() and index.isdigit() and len(index) < 10):
+            if not (value and index.isascii() and index.isdigit() and len(index) < 10):
                 _refuse(f"row {row}: {_shown(token)} is not index:value")
             feature = int(index) - base
             if not 0 <= feature < num_features:
@@ -186,7 +196,9 @@ def _json_number(cell: Any, row: int, column: int) -> float:
     if cell is None:
         return math.nan
     if isinstance(cell, bool) or not isinstance(cell, int | float):
-        _not_a_number(json.dumps(cell), row, column)
+        # A list is not written out: it can be deeper than what is written may be.
+        text = json.dumps(cell) if isinstance(cell, str | bool) else type(cell).__name__
+        _not_a_number(text, row, column)
     try:
         return float(cell)
     except OverflowError:

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from sagemaker_inference import content_types
 
 from handler.errors import Fault, HandlerError
-
-OFFERED = (content_types.JSON, content_types.CSV)  # the first is what a wildcard gets
+from handler.settings import OFFERED
 
 
 @functools.lru_cache(maxsize=256)
@@ -21,7 +20,8 @@ def negotiate(accept: str | None, default: str = content_types.JSON) -> str:
         default: what a client without a wish gets.
 
     Returns:
-        One of ``OFFERED``; of two that are wanted alike, the one that is named first.
+        One of ``OFFERED``; of two that are wanted alike, the one that is named first. For each,
+        the range that names it most exactly counts, as RFC 9110 has it.
 
     Raises:
         HandlerError: 406, nothing that can be given is wanted.
@@ -30,12 +30,11 @@ def negotiate(accept: str | None, default: str = content_types.JSON) -> str:
     if wished in OFFERED:
         return wished
     ranges = [_range(part) for part in (wished or "*/*").split(",")]
-    refused = {kind for kind, quality in ranges if quality == 0}
-    for kind, quality in sorted(ranges, key=lambda pair: -pair[1]):
-        if quality > 0:
-            for offered in (default, *OFFERED) if kind == "*/*" else OFFERED:
-                if _matches(kind, offered) and offered in OFFERED and offered not in refused:
-                    return offered
+    favourite = default.partition(";")[0].strip().lower()
+    offers = sorted(OFFERED, key=lambda offered: offered != favourite)
+    best = max(offers, key=lambda offered: _wish(offered, ranges))
+    if _wish(best, ranges)[0] > 0:
+        return best
     raise HandlerError(
         Fault.NOT_ACCEPTABLE, f"{accept or default} cannot be given; accept {' or '.join(OFFERED)}"
     )
@@ -48,14 +47,20 @@ def _range(part: str) -> tuple[str, float]:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
             try:
-                return kind, float(value)
+                quality = float(value)
             except ValueError:
-                return kind, 1.0
+                break
+            return kind, quality if 0 <= quality <= 1 else 1.0
     return kind, 1.0
 
 
-def _matches(kind: str, offered: str) -> bool:
-    return kind in ("*/*", offered, offered.partition("/")[0] + "/*")
+def _wish(offered: str, ranges: list[tuple[str, float]]) -> tuple[float, int]:
+    """How much a type is wanted, and how early: more is better in both."""
+    for kind in (offered, offered.partition("/")[0] + "/*", "*/*"):  # the most exact one counts
+        for place, (named, quality) in enumerate(ranges):
+            if named == kind:
+                return quality, -place
+    return 0.0, 0
 
 
 def encode(prediction: NDArray[np.float32], content_type: str) -> bytes:

@@ -1,6 +1,7 @@
 """A model in memory: an array in, an array out."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,16 @@ from handler.errors import Fault, HandlerError
 
 Floats = NDArray[np.float32]
 
+_PLACE = re.compile(r"\[[\d:]+\] \S+:\d+: ")  # the time and source line before XGBoost's messages
+_SHOWN = 200  # characters of such a message: it can quote the file
+
 
 class Model:
     """One booster, and how it is asked so that its answers are those of ``Booster.predict``."""
 
-    def __init__(self, booster: xgboost.Booster) -> None:
+    def __init__(self, booster: xgboost.Booster, threads: int = 1) -> None:
         self._booster = booster
+        self._threads = threads
         self.num_features = booster.num_features()
         # In-place prediction gives other bits for dart and nothing for gblinear.
         self._in_place = _plain_trees(json.loads(booster.save_config()))
@@ -38,7 +43,7 @@ class Model:
             with xgboost.config_context(verbosity=0):  # it warns of every old file
                 booster = xgboost.Booster({"nthread": threads})
                 booster.load_model(bytearray(artifact.data))
-                model = cls(booster)
+                model = cls(booster, threads)
                 model.predict(np.full((1, model.num_features), np.nan, dtype=np.float32))
         except MemoryError:
             raise
@@ -58,7 +63,7 @@ class Model:
         """
         if self._in_place:
             return np.asarray(self._booster.inplace_predict(rows, validate_features=False))
-        matrix = xgboost.DMatrix(rows)
+        matrix = xgboost.DMatrix(rows, nthread=self._threads)
         return np.asarray(self._booster.predict(matrix, validate_features=False))
 
 
@@ -72,4 +77,4 @@ def _first_line(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "XGBoost cannot read it"
     line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return line.rpartition("] ")[2] if line.startswith("[") else line
+    return _PLACE.sub("", line, count=1)[:_SHOWN]

@@ -1,10 +1,12 @@
 """Every environment variable of the handler, in one place."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from sagemaker_inference import content_types, parameters
+
+OFFERED: tuple[str, ...] = (content_types.JSON, content_types.CSV)  # a wildcard gets the first
 
 
 class SettingsError(Exception):
@@ -37,14 +39,13 @@ class Settings:
         Raises:
             SettingsError: a value cannot be read.
         """
-        given = {
-            setting.name: text
-            for setting in fields(cls)
-            if (text := environ.get(setting.metadata["variable"], "").strip())
-        }
-        base = given.get("libsvm_base", "0")
-        if base not in ("0", "1"):
+        accept = environ.get(parameters.DEFAULT_INVOCATIONS_ACCEPT_ENV, "").strip().lower()
+        if accept.partition(";")[0].strip() not in ("", *OFFERED):
+            raise SettingsError(
+                f"{parameters.DEFAULT_INVOCATIONS_ACCEPT_ENV} is {accept!r}: "
+                f"it must be {' or '.join(OFFERED)}"
+            )
+        base = environ.get("MME_LIBSVM_BASE", "").strip()
+        if base not in ("", "0", "1"):
             raise SettingsError(f"MME_LIBSVM_BASE is {base!r}: it must be 0 or 1")
-        return cls(
-            default_accept=given.get("default_accept", content_types.JSON), libsvm_base=int(base)
-        )
+        return cls(default_accept=accept or content_types.JSON, libsvm_base=int(base or 0))

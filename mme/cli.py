@@ -17,7 +17,7 @@ COMMANDS = {
     "train": "train one model for each value of a column, in parallel",
     "demo": "the whole story: data, training, serving, cold and warm",
 }
-_INTERRUPTED = 130  # as a shell reports a command that Ctrl-C ended
+_INTERRUPTED = 130  # as a shell reports a command that Ctrl-C ended; here also one nobody reads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +30,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 when all is well, 1 when something failed, 2 when the command is wrong.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            return _main(words)
+        finally:  # flushed here and not by Python at its end, which would complain; also after exits
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # who read our output has gone; what is left of it goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _INTERRUPTED
+
+
+def _main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_help())
         return 0 if words else 2
@@ -56,14 +69,7 @@ def _run(name: str, words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"mme {name}", description=COMMANDS[name])
     command.add_arguments(parser)
     try:
-        status = command.run(parser.parse_args(words))
-        sys.stdout.flush()
+        return int(command.run(parser.parse_args(words)))
     except CommandError as error:
         sys.stderr.write(f"mme {name}: {error}\n")
         return error.status
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    except BrokenPipeError:  # who read our output has gone; Python must not complain at the end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return int(status)

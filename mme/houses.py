@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mme.errors import CommandError
+
 CITIES = (
     "NewYork_NY",
     "LosAngeles_CA",
@@ -81,8 +83,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write ``houses.csv``."""
+    if args.houses < 1 or args.seed < 0:
+        raise CommandError("--houses must be 1 or more, and --seed 0 or more")
     frame = make_houses(houses=args.houses, seed=args.seed)
-    args.out.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(args.out / "houses.csv", index=False)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        frame.to_csv(args.out / "houses.csv", index=False)
+    except OSError as error:
+        raise CommandError(f"{args.out} cannot be written: {error.strerror}", status=1) from None
     sys.stdout.write(f"{args.out / 'houses.csv'}: {len(frame):,} houses, {len(CITIES)} cities\n")
     return 0

@@ -4,6 +4,8 @@ import argparse
 import os
 
 from container import supervisor
+from handler.settings import Settings, SettingsError
+from mme.errors import CommandError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,4 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:  # noqa: ARG001  # a command takes its arguments
     """Serve until SIGTERM."""
+    try:  # the workers read these too, where nobody would see why they do not start
+        Settings.from_environ(os.environ)
+    except SettingsError as error:
+        raise CommandError(str(error), status=supervisor.EXIT_FAILED) from None
     return supervisor.serve(os.environ)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 import time
@@ -20,6 +21,8 @@ from mme.artifacts import pack
 from mme.errors import CommandError
 
 MODEL_FILE = "xgboost-model"  # what training in the managed XGBoost container leaves
+_SUFFIX = ".tar.gz"
+_LONGEST_NAME_BYTES = 255 - len(_SUFFIX)  # what file systems take, and S3 far more
 _FEWEST_ROWS = 10  # so that each of the three parts has some
 _TRAINED, _VALIDATED = 0.6, 0.8  # shares: to train, up to here; to validate, up to here; to test
 
@@ -78,6 +81,8 @@ def train_groups(
 
     The work goes through joblib: inside ``joblib.parallel_config(backend="dask")`` it runs on the
     cluster. Archives come back to the caller, since a cluster's workers have disks of their own.
+    Models keep the features' names; to predict from a bare array, whose columns are in the frame's
+    order, say ``validate_features=False``.
 
     Args:
         frame: the groups' column, the target, and features that are numbers (NaN is missing).
@@ -118,7 +123,10 @@ def train_one(
         _check(name, group, target)
         data, rmse = _fit(group, target, parameters, rounds, early_stopping)
     except (ValueError, xgboost.core.XGBoostError) as error:
-        return Failed(name, str(error).strip().partition("\n")[0])
+        first = str(error).strip().partition("\n")[0]
+        return Failed(
+            name, re.sub(r"^\[[\d:]+\] \S+: ", "", first)
+        )  # XGBoost's time and source line
     return Trained(name, len(group), rmse, time.perf_counter() - begun, pack({MODEL_FILE: data}))
 
 
@@ -127,6 +135,8 @@ def _check(name: str, group: pd.DataFrame, target: str) -> None:
         raise ValueError("the group has no name")
     if name[0] in "-." or "/" in name or not name.isprintable():
         raise ValueError("the group's name cannot be a file's name")
+    if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
+        raise ValueError(f"the group's name is over {_LONGEST_NAME_BYTES} bytes")
     if len(group) < _FEWEST_ROWS:
         raise ValueError(f"{len(group)} rows; a model needs {_FEWEST_ROWS} at least")
     if not np.isfinite(group[target].to_numpy(dtype=float)).all():
@@ -155,7 +165,7 @@ def _fit(
         early_stopping_rounds=early_stopping,
         verbose_eval=False,
     )
-    if early_stopping is not None:  # a plain booster predicts with all its rounds: keep the best
+    if early_stopping:  # a plain booster predicts with all its rounds: keep the best
         booster = booster[: booster.best_iteration + 1]
     data = bytes(booster.save_raw("ubj"))
     served = xgboost.Booster({"nthread": 1})
@@ -186,14 +196,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, write the archives and the metrics table; status 1 when a group failed."""
+    begun = time.perf_counter()
+    if args.rounds < 1 or (args.early_stopping is not None and args.early_stopping < 1):
+        raise CommandError("--rounds and --early-stopping must be 1 or more")
+    if args.jobs == 0 or args.seed < 0:
+        raise CommandError("--jobs must not be 0, and --seed not be negative")
     frame = _read(args.data, args.by, args.target)
     parameters = Parameters(**{name: getattr(args, name) for name in asdict(Parameters())})
-    args.out.mkdir(parents=True, exist_ok=True)
     results = train_groups(
         frame, args.by, args.target, parameters, args.rounds, args.early_stopping, args.jobs
     )
     progress = tqdm(results, total=frame[args.by].nunique(dropna=False), unit="model", disable=None)
-    failed = [result for result in _write(progress, args.out) if isinstance(result, Failed)]
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        table, failed = _write(progress, args.out)
+    except OSError as error:
+        raise CommandError(f"{args.out} cannot be written: {error.strerror}", status=1) from None
+    if len(table):
+        sys.stdout.write(table.to_string(index=False) + "\n")
+    if progress.disable:  # no terminal, hence no bar that has said so
+        seconds = time.perf_counter() - begun
+        sys.stdout.write(f"{len(table)} models, {len(failed)} failed, {seconds:.1f} s\n")
     for failure in sorted(failed, key=lambda failure: failure.name):
         sys.stderr.write(f"mme train: {failure.name!r} failed: {failure.reason}\n")
     return 1 if failed else 0
@@ -201,13 +224,21 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(data: Path, by: str, target: str) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(data)
+        # The group stays the text it is: 007 is not 7, and NA is Namibia.
+        frame = pd.read_csv(data, converters={by: str}, low_memory=False)
     except (OSError, ValueError) as error:
-        raise CommandError(f"{data} cannot be read: {error}") from None
+        reason = " ".join(str(error).split())
+        raise CommandError(f"{data} cannot be read: {reason}") from None
     missing = [name for name in (by, target) if name not in frame]
     if missing:
         there = ", ".join(map(str, frame.columns))
         raise CommandError(f"{data} has no column {' or '.join(missing)}; it has {there}")
+    if by == target:
+        raise CommandError(f"--by and --target are both {by}")
+    if frame.empty:
+        raise CommandError(f"{data} has no rows")
+    if frame.shape[1] == len((by, target)):
+        raise CommandError(f"{data} has no features beside {by} and {target}")
     numbers = frame.select_dtypes("number")
     words = [str(name) for name in frame.columns if name != by and name not in numbers]
     if words:
@@ -215,34 +246,37 @@ def _read(data: Path, by: str, target: str) -> pd.DataFrame:
     return frame
 
 
-def _write(results: Iterable[Trained | Failed], out: Path) -> list[Trained | Failed]:
-    """Write each archive as it comes, and at the end the table of all."""
-    done, rows = [], []
+def _write(results: Iterable[Trained | Failed], out: Path) -> tuple[pd.DataFrame, list[Failed]]:
+    """Write each archive as it comes, and at the end the table of all; that, and who failed."""
+    rows, failed = [], []
     for result in results:
-        if isinstance(result, Trained):
-            _replace(out / f"{result.name}.tar.gz", result.archive)
-            rows.append(
-                {
-                    "model": result.name,
-                    "rows": result.rows,
-                    "rmse": round(result.rmse, 4),
-                    "seconds": round(result.seconds, 4),
-                    "bytes": len(result.archive),
-                }
-            )
-            result = Trained(**{**vars(result), "archive": b""})  # it is on disk now
-        done.append(result)
+        if isinstance(result, Failed):
+            failed.append(result)
+            continue
+        _replace(out / f"{result.name}{_SUFFIX}", result.archive)
+        rows.append(
+            {
+                "model": result.name,
+                "rows": result.rows,
+                "rmse": round(result.rmse, 4),
+                "seconds": round(result.seconds, 4),
+                "bytes": len(result.archive),
+            }
+        )
     table = pd.DataFrame(rows, columns=["model", "rows", "rmse", "seconds", "bytes"])
     table = table.sort_values("model")
-    table.to_csv(out / "metrics.csv", index=False)
-    sys.stdout.write(table.to_string(index=False) + "\n")
-    return done
+    _replace(out / "metrics.csv", table.to_csv(index=False).encode())
+    return table, failed
 
 
 def _replace(path: Path, data: bytes) -> None:
     """Write a file so that nobody ever sees half of it."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".")
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    Path(name).chmod(0o644)
-    Path(name).replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

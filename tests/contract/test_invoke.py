@@ -1,6 +1,7 @@
 """Invocations against the real running container: the same numbers as XGBoost, or a clear error."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -102,11 +103,12 @@ def test_many_rows(server: Server, booster: xgboost.Booster) -> None:
 
 
 @pytest.fixture(scope="module")
-def model(server: Server, booster: xgboost.Booster) -> str:
+def model(server: Server, booster: xgboost.Booster) -> Iterator[str]:
     """A model that errors are provoked from."""
     name = "faults"
     assert server.client.load(name, server.put(name, {"model.ubj": saved(booster)})).status == 200
-    return name
+    yield name
+    assert server.client.unload(name).status == 200
 
 
 GOOD = b"1,2,3,4,5,6"

@@ -101,6 +101,8 @@ def test_port_in_use(serve: Serve, server: Server) -> None:
         ("SAGEMAKER_SAFE_PORT_RANGE", "25000"),
         ("SAGEMAKER_MULTI_MODEL", "perhaps"),
         ("MME_LANES", "x"),
+        ("MME_LIBSVM_BASE", "2"),
+        ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/plain"),
         ("TMPDIR", "/proc"),
     ],
 )

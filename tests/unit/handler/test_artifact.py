@@ -1,8 +1,10 @@
 """What is known of an artifact from its bytes, before XGBoost sees them."""
 
 import gzip
+import io
 import json
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,15 @@ from tests.support import saved, train
 
 UBJ, JSON = saved(train()), saved(train(), "json")
 RUNTIME = artifact.RUNTIME
+
+
+def tar(data: bytes) -> bytes:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as file:
+        member = tarfile.TarInfo("model.ubj")
+        member.size = len(data)
+        file.addfile(member, io.BytesIO(data))
+    return archive.getvalue()
 
 
 def put(directory: Path, **files: bytes) -> Path:
@@ -76,9 +87,10 @@ def test_none(tmp_path: Path) -> None:
 
 def test_no_directory(tmp_path: Path) -> None:
     """A directory that is not there is absent, not broken."""
-    with pytest.raises(HandlerError, match="no such directory") as error:
-        artifact.find(tmp_path / "missing")
-    assert error.value.fault is Fault.MODEL_NOT_FOUND
+    for path in (str(tmp_path / "missing"), tmp_path / "a\0b"):
+        with pytest.raises(HandlerError, match="no such directory") as error:
+            artifact.find(path)
+        assert error.value.fault is Fault.MODEL_NOT_FOUND
 
 
 @pytest.mark.parametrize(
@@ -97,6 +109,7 @@ def test_no_directory(tmp_path: Path) -> None:
         (b"binf" + bytes(200), "old binary format"),
         (gzip.compress(UBJ), "gzip archive"),
         (b"PK\x03\x04" + bytes(100), "zip archive"),
+        (tar(UBJ), "tar archive"),
     ],
 )
 def test_refusals(tmp_path: Path, data: bytes, words: str) -> None:
@@ -112,6 +125,18 @@ def test_a_newer_writer(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(HandlerError, match="was saved by XGBoost"):
         artifact.find(tmp_path, runtime=(major, minor - 1, 99))
     assert artifact.find(tmp_path, runtime=(major, minor, patch - 1)).version == RUNTIME
+
+
+@pytest.mark.parametrize(("version", "served"), [("1,2,1", 0), ("1,3,0", 0), ("1,3,1", 1)])
+def test_logitraw(tmp_path: Path, version: str, served: bool) -> None:
+    """Where the base score of binary:logitraw would be misread, the way to set it right is told."""
+    model = json.loads(JSON.replace(b"reg:squarederror", b"binary:logitraw"))
+    model["version"] = [int(number) for number in version.split(",")]
+    put(tmp_path, m_json=json.dumps(model).encode())
+    if served:
+        assert artifact.find(tmp_path).version == (1, 3, 1)
+    else:
+        assert "set_param('base_score', log(p / (1 - p)))" in refusal(tmp_path)
 
 
 def test_links(tmp_path: Path) -> None:

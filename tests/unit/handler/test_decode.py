@@ -95,12 +95,16 @@ MISTAKES = [
     ("text/csv", "1,2,٣".encode(), "is not a number"),
     ("text/csv", b"1,2\0,3", "is not a number"),
     ("text/csv", b"1;2;3", "1 columns"),
-    ("text/csv", b"1,2,inf", "column 3: 'inf' is not a number"),
+    ("text/csv", b"1,2,inf", "row 1, column 3 is infinite"),
+    ("text/csv", b"1,2,3\n1,-Infinity,3", "row 2, column 2 is infinite"),
+    ("text/csv", b"inf,inf,inf", "row 1, column 1 is infinite"),
+    ("text/csv", b"1,2,infin", "'infin' is not a number"),
     ("text/csv", b"1,1e999,3", "row 1, column 2 is infinite"),
     ("text/csv", b"1,2,3\n1,2,1e39", "row 2, column 3 is infinite"),
     ("text/csv", b"1,\xff,3", "byte 3 of the body is not UTF-8"),
     ("text/libsvm", b"0:1 3:1", "index 3 is out of range: features are 0 to 2"),
     ("text/libsvm", b"0:1 x:1", "'x:1' is not index:value"),
+    ("text/libsvm", b"0:1 1:", "'1:' is not index:value"),
     ("text/libsvm", b"0:1 1:x", "row 1, column 2: 'x'"),
     ("text/libsvm", b"0:1 0:2", "index 0 comes twice"),
     ("text/libsvm", b"1\n\n1", "row 2 is empty"),
@@ -130,6 +134,21 @@ def test_mistakes(content_type: str, body: bytes, words: str) -> None:
     assert error.value.fault is Fault.BAD_REQUEST
     assert words in error.value.message
     assert len(error.value.message) < 200
+
+
+def test_sparse_rows_that_would_fill_the_memory() -> None:
+    """A small body of rows without features is refused before it becomes a huge array."""
+    with pytest.raises(HandlerError, match="send at most 26 at once") as error:
+        decode(b"0\n" * 100_000, "text/libsvm", 1_000_000)
+    assert error.value.fault is Fault.BAD_REQUEST
+
+
+def test_deep_json() -> None:
+    """However deep a value is nested, it is a mistake, at the interpreter's limit too."""
+    for depth in range(900, 1100):
+        body = b"[1, 2, " + b"[" * depth + b"]" * depth + b"]"
+        with pytest.raises(HandlerError, match=r"'list' is not a number|not JSON"):
+            decode(body, "application/json", 3)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,10 @@ JSON, CSV = "application/json", "text/csv"
         ("text/*", CSV),
         ("application/*", JSON),
         ("text/csv;q=nonsense", CSV),
+        ("text/csv;q=nan", CSV),
+        ("application/*;q=0, */*", CSV),
+        ("application/json;q=0.2, */*;q=0.5", CSV),
+        ("application/*;q=0, application/json", JSON),
     ],
 )
 def test_negotiation(accept: str | None, chosen: str) -> None:
@@ -51,6 +55,8 @@ def test_default() -> None:
     assert negotiate(None, CSV) == CSV
     assert negotiate("*/*", CSV) == CSV
     assert negotiate(JSON, CSV) == JSON
+    assert negotiate("text/*;q=0, */*", CSV) == JSON
+    assert negotiate(None, "Text/CSV; charset=utf-8") == CSV
 
 
 float32 = st.floats(allow_nan=False, allow_infinity=False, width=32)

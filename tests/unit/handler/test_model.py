@@ -129,6 +129,15 @@ def test_damaged_artifacts(case: dict[str, str], tmp_path: Path) -> None:
         assert word in ("predicts", "refuses")
 
 
+def test_what_xgboost_says(tmp_path: Path) -> None:
+    """XGBoost's own words come without its source paths, and not as long as the file is."""
+    model = saved(train(), "json").replace(b"reg:squarederror", b"reg:" + b"x" * 10_000)
+    (tmp_path / "m.json").write_bytes(model)
+    with pytest.raises(HandlerError, match=r"m\.json cannot be loaded: Unknown objective") as error:
+        Model.load(artifact.find(tmp_path))
+    assert len(error.value.message) < 300
+
+
 OBJECTIVES: list[tuple[str, dict[str, Any]]] = [
     ("reg:squarederror", {}),
     ("binary:logistic", {}),
