@@ -38,8 +38,8 @@ lint: setup ## formatting, lint and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-bench: setup ## measure: load, warm latency, throughput
-	@$(BIN)/python benchmarks/serve.py
+bench: setup ## measure beside stock MMS and write the README's table (QUICK=1: only show it)
+	@$(BIN)/python -m benchmarks.serve $(if $(QUICK),--quick)
 
 image: ## build the container's image
 	docker build --network host -t $(IMAGE) .

@@ -29,6 +29,7 @@ class Api:
         self._settings = settings
         self._shards = shards
         self._register = Register()
+        self._loading_again: dict[str, asyncio.Task[Answer]] = {}
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request; every fault is an answer, nothing is raised."""
@@ -118,27 +119,25 @@ class Api:
         except BaseException:
             self._register.remove(model)
             raise
-        if model.state is State.UNLOADING:
+        finally:
+            model.load_is_over = True
             model.notify()
+        if model.state is State.UNLOADING:
             raise FaultError(Fault.CONFLICT, f"Model {name} was unloaded while loading.")
         if answer.status != 200:
             self._register.remove(model)
             log("load failed", model=name, status=answer.status, answer=_text(answer))
             return _response(answer)
         model.state = State.READY
-        model.notify()
         return Response(200, pretty({"status": "Workers scaled"}))
 
     async def _unload(self, name: str) -> Response:
         model = self._known(name)
-        was_loading = model.state is State.LOADING
         model.state = State.UNLOADING
         seconds = self._settings.load_deadline_seconds
         try:
             async with asyncio.timeout(seconds):
-                if was_loading:
-                    await model.changed()
-                while model.in_flight:
+                while model.in_flight or not model.load_is_over:
                     await model.changed()
             answer = await model.shard.unload(model.key)
         except TimeoutError:
@@ -179,7 +178,7 @@ class Api:
         accept = request.headers.get(b"accept")
         answer = await model.shard.invoke(model.key, request.body, content_type, accept)
         if answer.status == 404:
-            loaded = await model.shard.load(model.key, model.directory)
+            loaded = await self._load_again(model)
             if loaded.status == 404:
                 self._register.remove(model)
             if loaded.status != 200:
@@ -187,6 +186,15 @@ class Api:
                 return loaded
             answer = await model.shard.invoke(model.key, request.body, content_type, accept)
         return answer
+
+    async def _load_again(self, model: Model) -> Answer:
+        """Load a model that its worker has lost, once for all the requests that find it lost."""
+        loading = self._loading_again.get(model.name)
+        if loading is None:
+            loading = asyncio.create_task(model.shard.load(model.key, model.directory))
+            loading.add_done_callback(lambda _: self._loading_again.pop(model.name))
+            self._loading_again[model.name] = loading
+        return await asyncio.shield(loading)
 
     async def _until_serving(self, seconds: float) -> None:
         try:

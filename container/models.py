@@ -29,6 +29,7 @@ class Model:
     directory: Path
     shard: Shard
     state: State = State.LOADING
+    load_is_over: bool = False  # however it ended
     in_flight: int = 0
     _waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
@@ -38,7 +39,7 @@ class Model:
         return quote(self.name, safe="").encode()
 
     async def changed(self) -> None:
-        """Wait until the state or the number of requests in flight has changed."""
+        """Wait until something above has changed; look what, since it may be another thing."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter

@@ -9,8 +9,7 @@ from typing import cast
 import uvloop
 
 from handler import frames
-from handler.service import Service
-from handler.settings import Settings
+from handler.service import SERVICE, Service
 
 # Longer work leaves the loop to the other lanes; XGBoost lets go of the interpreter meanwhile.
 _SMALL_BODY_BYTES = 16 * 1024
@@ -18,13 +17,12 @@ _SMALL_BODY_BYTES = 16 * 1024
 
 def serve(listener: socket.socket) -> None:
     """Accept lanes on ``listener`` and answer them until the process is killed."""
-    service = Service(Settings.from_environ(os.environ))
-    uvloop.run(_serve(listener, service))
+    uvloop.run(_serve(listener))
 
 
-async def _serve(listener: socket.socket, service: Service) -> None:
+async def _serve(listener: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_unix_server(lambda: Lane(service), sock=listener)
+    server = await loop.create_unix_server(lambda: Lane(SERVICE), sock=listener)
     await server.serve_forever()
 
 

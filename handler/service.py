@@ -67,13 +67,12 @@ class Service:
         return Answer(200, content_types.JSON, b"{}\n")
 
     def load(self, name: str, directory: Path) -> None:
-        """Make the model in ``directory`` resident; a model that is resident stays as it is.
+        """Make the model in ``directory`` resident, in place of another of that name.
 
         Raises:
             HandlerError: the artifact cannot be served; the message says why.
         """
-        if name not in self._models:
-            self._models[name] = Model.load(artifact.find(directory))
+        self._models[name] = Model.load(artifact.find(directory))
 
     def unload(self, name: str) -> None:
         """Let a model go; one that is not resident is gone already."""
@@ -106,7 +105,8 @@ def fault_answer(error: Exception) -> Answer:
     return Answer(error.fault.status, content_types.JSON, error.body())
 
 
-_service = Service(Settings.from_environ(os.environ))
+# The one of this process, whichever worker runs it.
+SERVICE = Service(Settings.from_environ(os.environ))
 
 
 def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes] | None:
@@ -124,7 +124,7 @@ def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes] | Non
         HandlerError: the model in the directory cannot be served.
     """
     if data is None:
-        _service.load(_SINGLE, Path(context.system_properties["model_dir"]))
+        SERVICE.load(_SINGLE, Path(context.system_properties["model_dir"]))
         return None
     return [_answer_one(request, index, context) for index, request in enumerate(data)]
 
@@ -134,11 +134,11 @@ def _answer_one(request: dict[str, Any], index: int, context: Any) -> bytes:
     headers = {key.lower(): value for key, value in received if isinstance(value, str)}
     body = _as_bytes(request.get("body", b""))
     if OPERATION in headers:
-        answer = _service.answer(headers, body)
+        answer = SERVICE.answer(headers, body)
         context.set_response_content_type(index, answer.content_type)
         return answer.for_gate()
     try:
-        answer = _service.invoke(_SINGLE, headers.get("content-type"), headers.get("accept"), body)
+        answer = SERVICE.invoke(_SINGLE, headers.get("content-type"), headers.get("accept"), body)
     except Exception as error:  # MMS would answer 503 whatever it is
         answer = fault_answer(error)
     context.set_response_status(answer.status, _PHRASE.get(answer.status, "Error"), index)

@@ -14,6 +14,12 @@ _MAX_HEAD_BYTES = 64 * 1024  # tarfile reads a head (a long name, PAX records) i
 _MAX_PADDING_BYTES = 1024**2  # of zeros after the end of a tar; tar itself writes 10 KiB
 _COMPRESSION = 6
 _FILE_MODE = 0o644
+# What the libraries raise for bytes that somebody made up: also for a name with a zero in it, a
+# time past the end of time, heads nested a thousand deep.
+_DAMAGE = (
+    *(tarfile.TarError, EOFError, OSError, zlib.error),
+    *(ValueError, OverflowError, RecursionError),
+)
 
 
 class ArtifactError(Exception):
@@ -62,19 +68,6 @@ def unpack(archive: Path | bytes, directory: Path, max_bytes: int = MAX_UNPACKED
             reason = getattr(error, "strerror", None) or error  # without the path, which is ours
             raise ArtifactError(f"{name} cannot be unpacked: {reason}") from None
         raise
-
-
-# All that the libraries below raise for bytes that somebody made up: a name with a zero, a time past
-# the end of time, heads nested a thousand deep.
-_DAMAGE = (
-    tarfile.TarError,
-    EOFError,
-    OSError,
-    zlib.error,
-    ValueError,
-    OverflowError,
-    RecursionError,
-)
 
 
 class _Tape(gzip.GzipFile):

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         try:
             return _main(words)
-        finally:  # flushed here and not by Python at its end, which would complain; also after exits
+        finally:  # here, also after argparse's exits; at Python's own end it would complain
             sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED

@@ -123,10 +123,9 @@ def train_one(
         _check(name, group, target)
         data, rmse = _fit(group, target, parameters, rounds, early_stopping)
     except (ValueError, xgboost.core.XGBoostError) as error:
-        first = str(error).strip().partition("\n")[0]
-        return Failed(
-            name, re.sub(r"^\[[\d:]+\] \S+: ", "", first)
-        )  # XGBoost's time and source line
+        reason = str(error).strip().partition("\n")[0]
+        # XGBoost begins with the time and its source line.
+        return Failed(name, re.sub(r"^\[[\d:]+\] \S+: ", "", reason))
     return Trained(name, len(group), rmse, time.perf_counter() - begun, pack({MODEL_FILE: data}))
 
 
@@ -224,8 +223,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(data: Path, by: str, target: str) -> pd.DataFrame:
     try:
-        # The group stays the text it is: 007 is not 7, and NA is Namibia.
-        frame = pd.read_csv(data, converters={by: str}, low_memory=False)
+        # The group stays the text it is: 007 is not 7, and NA is Namibia. A mark keeps pandas from
+        # reading it as a missing value, which it does after converters, too.
+        frame = pd.read_csv(data, converters={by: "={}".format}, low_memory=False)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise CommandError(f"{data} cannot be read: {reason}") from None
@@ -239,6 +239,7 @@ def _read(data: Path, by: str, target: str) -> pd.DataFrame:
         raise CommandError(f"{data} has no rows")
     if frame.shape[1] == len((by, target)):
         raise CommandError(f"{data} has no features beside {by} and {target}")
+    frame[by] = frame[by].str.removeprefix("=")
     numbers = frame.select_dtypes("number")
     words = [str(name) for name in frame.columns if name != by and name not in numbers]
     if words:

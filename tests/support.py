@@ -27,15 +27,6 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     pytest.fail(f"{what} not within {seconds} s")
 
 
-def descendants(pid: int) -> list[int]:
-    """The process and all below it."""
-    found = [pid]
-    for parent in found:
-        for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            found += map(int, task.read_text().split())
-    return found
-
-
 def alive(pids: list[int]) -> dict[int, str]:
     """Those of the processes that are there still, zombies apart, with their command lines."""
     there = {}

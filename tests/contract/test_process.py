@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import xgboost
 
+from benchmarks.peers import descendants
 from mme.client import Client
 from tests.support import (
     START_SECONDS,
@@ -17,7 +18,6 @@ from tests.support import (
     Serve,
     Server,
     alive,
-    descendants,
     error_of,
     saved,
     train,

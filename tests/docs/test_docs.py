@@ -1,6 +1,7 @@
 """The documents: their commands run, their figures and tables are what the code says."""
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import serve
 from mme.process import free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -154,3 +156,9 @@ def test_links() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_measured_table() -> None:
+    """The README's table is what the benchmark's results say."""
+    results = json.loads(serve.RESULTS.read_text())
+    assert serve.with_table(serve.README.read_text(), results) == serve.README.read_text()

@@ -1,5 +1,7 @@
 """The command line itself."""
 
+import ast
+import os
 import subprocess
 import sys
 
@@ -45,8 +47,43 @@ def test_help_of_each_command(command: str, capsys: pytest.CaptureFixture[str]) 
     assert f"usage: mme {command}" in capsys.readouterr().out
 
 
-def test_a_reader_that_leaves() -> None:
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["houses", "--help"]])
+def test_a_reader_that_leaves(words: list[str]) -> None:
     """When nobody reads the output any more, the command ends without a complaint."""
-    command = f"{sys.executable} -m mme houses --out /dev/null/x 2>&1 | true"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
-    assert done.stdout == ""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "mme", *words],
+            env=os.environ | {"PYTHONUNBUFFERED": ""},  # the pipe is noticed when it is flushed
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C ends a command without a traceback, also while its module is imported."""
+
+    def interrupt(name: str) -> None:
+        raise KeyboardInterrupt(name)
+
+    monkeypatch.setattr("importlib.import_module", interrupt)
+    assert cli.main(["houses", "--out", "x"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_help_is_light() -> None:
+    """The list of commands is printed without a module of any of them, and without numpy."""
+    code = "import sys; from mme import cli; cli.main(['--help']); print(sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded = set(ast.literal_eval(done.stdout.splitlines()[-1]))
+    commands = {f"mme.{name}" for name in cli.COMMANDS}
+    assert not loaded & (commands | {"numpy", "pandas", "xgboost", "joblib", "tqdm"})

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from mme import cli
 from mme.houses import CITIES, make_houses
@@ -50,3 +51,27 @@ def test_the_same_bytes(tmp_path: Path) -> None:
     assert a == b != c
     read = pd.read_csv(tmp_path / "a" / "houses.csv")
     pd.testing.assert_frame_equal(read, make_houses(seed=1), check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["--out", "OUT", "--houses", "0"], 2, "--houses must be 1 or more"),
+        (["--out", "OUT", "--seed", "-1"], 2, "--seed 0 or more"),
+        (["--out", "/dev/null/x"], 1, "/dev/null/x cannot be written: Not a directory"),
+    ],
+)
+def test_mistakes(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    status: int,
+    message: str,
+) -> None:
+    """A mistake in the command is one line, and nothing is written."""
+    given = [str(tmp_path / "out") if word == "OUT" else word for word in words]
+    assert cli.main(["houses", *given]) == status
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -1,8 +1,11 @@
 """Training: a model a group, the same bytes each time, and what cannot be trained is said."""
 
+import io
 import tarfile
+from dataclasses import asdict
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,6 +39,18 @@ def booster_of(archive: Path) -> xgboost.Booster:
         return xgboost.Booster(model_file=bytearray(member.read()))
 
 
+def archive_of(result: Trained | Failed) -> bytes:
+    assert isinstance(result, Trained)
+    return result.archive
+
+
+def booster_in(result: Trained | Failed) -> xgboost.Booster:
+    with tarfile.open(fileobj=io.BytesIO(archive_of(result))) as tape:
+        member = tape.extractfile(MODEL_FILE)
+        assert member is not None
+        return xgboost.Booster(model_file=bytearray(member.read()))
+
+
 def test_a_model_a_group(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each group has an archive and a row of the table; quietly where there is no terminal."""
     assert run(data, tmp_path / "out") == 0
@@ -53,6 +68,7 @@ def test_a_model_a_group(data: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         assert booster.num_features() == 6
     captured = capsys.readouterr()
     assert "Chicago_IL" in captured.out
+    assert captured.out.splitlines()[-1].startswith("3 models, 0 failed, ")
     assert captured.err == ""
 
 
@@ -81,17 +97,33 @@ def test_groups_that_fail(data: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     holes = frame.head(50).assign(city="Holes_TX")
     holes.loc[holes.index[0], "PRICE"] = np.nan
     nameless = frame.head(50).assign(city=np.nan)
-    pd.concat([frame, few, path, holes, nameless]).to_csv(data, index=False)
+    long = frame.head(50).assign(city="x" * 249)
+    endless = frame.head(50).assign(city="Endless_TX", LOT_ACRES=np.inf)
+    pd.concat([frame, few, path, holes, nameless, long, endless]).to_csv(data, index=False)
     assert run(data, tmp_path / "out") == 1
     errors = capsys.readouterr().err.splitlines()
     assert errors == [
         "mme train: '' failed: the group has no name",
         "mme train: '../evil' failed: the group's name cannot be a file's name",
+        "mme train: 'Endless_TX' failed: Check failed: valid: Input data contains `inf` or a value "
+        "too large, while `missing` is not set to `inf`",
         "mme train: 'Holes_TX' failed: PRICE is missing or infinite in some rows",
         "mme train: 'Small_TX' failed: 3 rows; a model needs 10 at least",
+        f"mme train: '{'x' * 249}' failed: the group's name is over 248 bytes",
     ]
     assert len(list((tmp_path / "out").glob("*.tar.gz"))) == len(CITIES)
     assert not list(tmp_path.glob("evil*"))
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_groups_are_text(data: Path, tmp_path: Path) -> None:
+    """Groups that look like numbers or like missing values keep the names that the file gives."""
+    houses = pd.read_csv(data).head(50)
+    names = ["007", "7", "7.0", "NA", "null", "1e3"]
+    pd.concat([houses.assign(city=name) for name in names]).to_csv(data, index=False)
+    assert run(data, tmp_path / "out") == 0
+    archives = {path.name for path in (tmp_path / "out").glob("*.tar.gz")}
+    assert archives == {f"{name}.tar.gz" for name in names}
 
 
 def test_missing_features(data: Path, tmp_path: Path) -> None:
@@ -113,6 +145,62 @@ def test_early_stopping() -> None:
     assert len(stopped.archive) < len(whole.archive) / 4
 
 
+def test_early_stopping_keeps_the_best() -> None:
+    """What is kept are the whole model's first rounds, up to the best on the validation part."""
+    houses = make_houses(("Chicago_IL",), houses=300)
+    options = {"parameters": Parameters(eta=1.0, gamma=0, min_child_weight=1), "rounds": 60}
+    (short,) = train_groups(houses, "city", "PRICE", early_stopping=3, jobs=1, **options)
+    (whole,) = train_groups(houses, "city", "PRICE", jobs=1, **options)
+    stopped, full = (booster_in(result) for result in (short, whole))
+    kept = stopped.num_boosted_rounds()
+    features = houses.drop(columns=["city", "PRICE"])
+    order = np.random.default_rng(42).permutation(300)
+    validation = order[180:240]
+    errors = []
+    for rounds in range(1, kept + 4):
+        guesses = full.inplace_predict(features, iteration_range=(0, rounds))[validation]
+        errors.append(np.mean((guesses - houses.PRICE.to_numpy()[validation]) ** 2))
+    assert int(np.argmin(errors)) + 1 == kept
+    assert np.array_equal(
+        stopped.inplace_predict(features), full.inplace_predict(features, iteration_range=(0, kept))
+    )
+
+
+def test_predictions() -> None:
+    """The packed model predicts as XGBoost's own of the same training; from bare arrays, too."""
+    houses = make_houses(("Chicago_IL",))
+    (result,) = train_groups(houses, "city", "PRICE", jobs=1)
+    served = booster_in(result)
+    features, prices = houses.drop(columns=["city", "PRICE"]), houses.PRICE
+    order = np.random.default_rng(42).permutation(1000)
+    train, test = order[:600], order[800:]
+    own = xgboost.train(
+        {**asdict(Parameters()), "nthread": 1},
+        xgboost.DMatrix(features.iloc[train], label=prices.iloc[train]),
+        num_boost_round=25,
+    )
+    expected = own.predict(xgboost.DMatrix(features))
+    assert np.array_equal(served.predict(xgboost.DMatrix(features)), expected)
+    assert served.feature_names == list(features.columns)
+    bare = features.to_numpy(dtype=np.float32)
+    assert np.array_equal(served.predict(xgboost.DMatrix(bare), validate_features=False), expected)
+    assert np.array_equal(served.inplace_predict(bare, validate_features=False), expected)
+    rmse = np.sqrt(np.mean((expected[test].astype(float) - prices.to_numpy()[test]) ** 2))
+    assert isinstance(result, Trained)
+    assert result.rmse == pytest.approx(rmse, rel=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", "sequential"])
+def test_backends(backend: str) -> None:
+    """Joblib's backends make the same bytes, whether or not they stream their results."""
+    houses = make_houses(CITIES, houses=50)
+    expected = {result.name: result for result in train_groups(houses, "city", "PRICE", jobs=1)}
+    with joblib.parallel_config(backend=backend):
+        for result in train_groups(houses, "city", "PRICE", jobs=2):
+            assert isinstance(result, Trained)
+            assert archive_of(expected[result.name]) == result.archive
+
+
 def test_as_a_library() -> None:
     """Groups come as they are done, failed ones among them as values."""
     houses = pd.concat([make_houses(CITIES, houses=50), make_houses(("X",), houses=1)])
@@ -127,6 +215,13 @@ def test_as_a_library() -> None:
         (["missing.csv", "--by", "city", "--target", "PRICE"], "cannot be read"),
         (["DATA", "--by", "town", "--target", "PRICE"], "no column town"),
         (["DATA", "--by", "city", "--target", "COST"], "no column COST"),
+        (["DATA", "--by", "city", "--target", "city"], "are both city"),
+        (["DATA", "--by", "city", "--target", "PRICE", "--rounds", "0"], "must be 1 or more"),
+        (["DATA", "--by", "city", "--target", "PRICE", "--early-stopping", "0"], "1 or more"),
+        (["DATA", "--by", "city", "--target", "PRICE", "--jobs", "0"], "--jobs must not be 0"),
+        (["RAGGED", "--by", "city", "--target", "PRICE"], "Expected 2 fields in line 3, saw 3"),
+        (["EMPTY", "--by", "city", "--target", "PRICE"], "has no rows"),
+        (["BARE", "--by", "city", "--target", "PRICE"], "has no features beside city and PRICE"),
         (["DATA", "--by", "PRICE", "--target", "SQUARE_FEET"], "are not: city"),
     ],
 )
@@ -138,8 +233,22 @@ def test_mistakes(
     message: str,
 ) -> None:
     """A mistake in the command is one line and status 2."""
-    given = [str(data) if word == "DATA" else word for word in words]
+    files = {
+        "RAGGED": "city,PRICE\nA,1\nA,1,2\n",
+        "EMPTY": "city,PRICE,YEAR_BUILT\n",
+        "BARE": "city,PRICE\nA,1\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    paths = {"DATA": str(data)} | {name: str(tmp_path / name) for name in files}
+    given = [paths.get(word, word) for word in words]
     assert cli.main(["train", *given, "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where archives cannot be written, one line says so."""
+    assert run(data, data, "--jobs", "1") == 1
+    assert capsys.readouterr().err == f"mme train: {data} cannot be written: File exists\n"
