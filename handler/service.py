@@ -72,7 +72,7 @@ class Service:
         Raises:
             HandlerError: the artifact cannot be served; the message says why.
         """
-        self._models[name] = Model.load(artifact.find(directory))
+        self._models[name] = Model.load(artifact.find(directory), self._settings.threads)
 
     def unload(self, name: str) -> None:
         """Let a model go; one that is not resident is gone already."""

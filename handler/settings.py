@@ -7,6 +7,7 @@ from typing import Any
 from sagemaker_inference import content_types, parameters
 
 OFFERED: tuple[str, ...] = (content_types.JSON, content_types.CSV)  # a wildcard gets the first
+_MOST_THREADS = 1024
 
 
 class SettingsError(Exception):
@@ -31,6 +32,11 @@ class Settings:
         0,
         "The index of the first feature in `text/libsvm`: 0, as XGBoost's own reader has it, or 1.",
     )
+    threads: int = _setting(
+        "MME_THREADS",
+        1,
+        "Threads that one prediction uses; 1 is best where many models are asked at once.",
+    )
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
@@ -48,4 +54,11 @@ class Settings:
         base = environ.get("MME_LIBSVM_BASE", "").strip()
         if base not in ("", "0", "1"):
             raise SettingsError(f"MME_LIBSVM_BASE is {base!r}: it must be 0 or 1")
-        return cls(default_accept=accept or content_types.JSON, libsvm_base=int(base or 0))
+        threads = environ.get("MME_THREADS", "").strip() or "1"
+        if not (threads.isascii() and threads.isdigit() and 1 <= int(threads) <= _MOST_THREADS):
+            raise SettingsError(f"MME_THREADS is {threads!r}: it must be 1 to {_MOST_THREADS}")
+        return cls(
+            default_accept=accept or content_types.JSON,
+            libsvm_base=int(base or 0),
+            threads=int(threads),
+        )

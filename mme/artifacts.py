@@ -104,6 +104,8 @@ def _extract(tape: tarfile.TarFile, directory: Path, max_bytes: int) -> None:
             raise ArtifactError(f"the archive has over {MAX_MEMBERS} members")
         if not (member.isreg() or member.isdir()):
             raise ArtifactError(f"{member.name!r} is a link or a device; only files are unpacked")
+        if member.name.startswith("/"):
+            raise ArtifactError(f"{member.name!r} is an absolute path")
         unpacked += member.size
         if unpacked > max_bytes:
             raise ArtifactError(f"the archive is over {max_bytes} bytes unpacked")

@@ -206,6 +206,7 @@ def run(args: argparse.Namespace) -> int:
         frame, args.by, args.target, parameters, args.rounds, args.early_stopping, args.jobs
     )
     progress = tqdm(results, total=frame[args.by].nunique(dropna=False), unit="model", disable=None)
+    quiet = progress.disable  # no terminal; asked now, since a bar that has ended is disabled, too
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         table, failed = _write(progress, args.out)
@@ -213,7 +214,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"{args.out} cannot be written: {error.strerror}", status=1) from None
     if len(table):
         sys.stdout.write(table.to_string(index=False) + "\n")
-    if progress.disable:  # no terminal, hence no bar that has said so
+    if quiet:
         seconds = time.perf_counter() - begun
         sys.stdout.write(f"{len(table)} models, {len(failed)} failed, {seconds:.1f} s\n")
     for failure in sorted(failed, key=lambda failure: failure.name):

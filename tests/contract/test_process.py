@@ -102,6 +102,7 @@ def test_port_in_use(serve: Serve, server: Server) -> None:
         ("SAGEMAKER_MULTI_MODEL", "perhaps"),
         ("MME_LANES", "x"),
         ("MME_LIBSVM_BASE", "2"),
+        ("MME_THREADS", "0"),
         ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/plain"),
         ("TMPDIR", "/proc"),
     ],

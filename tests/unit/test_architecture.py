@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import container.faults
+import handler.errors
+
 ROOT = Path(__file__).parent.parent.parent
 FORBIDDEN = {
     "container": {"handler", "mme", "numpy", "xgboost", "pandas", "boto3", "sagemaker_inference"},
@@ -44,3 +47,12 @@ def test_serving_starts_light() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert result.stdout == "set()\n"
+
+
+def test_faults_agree() -> None:
+    """Where both sides have a fault of one type, it has one status, and each type is one fault."""
+    mine = {fault.type: fault.status for fault in container.faults.Fault}
+    theirs = {fault.type: fault.status for fault in handler.errors.Fault}
+    assert len(mine) == len(container.faults.Fault)
+    assert len(theirs) == len(handler.errors.Fault)
+    assert all(mine[name] == theirs[name] for name in mine.keys() & theirs.keys())

@@ -61,10 +61,6 @@ def test_hostile_archives(tmp_path: Path, kind: str) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (tmp_path / "m.tar.gz").write_bytes(HOSTILE[kind]())
-    if kind == "absolute":  # the slash is dropped, and the file stays within
-        unpack(tmp_path / "m.tar.gz", home / "model")
-        assert (home / "model" / "evil").read_bytes() == b"abc"
-        return
     with pytest.raises(ArtifactError):
         unpack(tmp_path / "m.tar.gz", home / "model")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["home", "m.tar.gz"]

@@ -1,7 +1,12 @@
 """Training: a model a group, the same bytes each time, and what cannot be trained is said."""
 
 import io
+import os
+import pty
+import subprocess
+import sys
 import tarfile
+import termios
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,6 +42,26 @@ def booster_of(archive: Path) -> xgboost.Booster:
         member = tape.extractfile(MODEL_FILE)
         assert member is not None
         return xgboost.Booster(model_file=bytearray(member.read()))
+
+
+def test_a_bar_on_a_terminal(data: Path, tmp_path: Path) -> None:
+    """On a terminal a bar shows the progress, and no line repeats it."""
+    terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 100))
+    words = ["train", str(data), "--by", "city", "--target", "PRICE", "--out", str(tmp_path / "o")]
+    done = subprocess.run(
+        [sys.executable, "-m", "mme", *words, "--jobs", "1"],
+        stdout=subprocess.PIPE,
+        stderr=end,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    shown = os.read(terminal, 65536).decode()
+    os.close(end)
+    os.close(terminal)
+    assert "3/3" in shown
+    assert "failed" not in done.stdout
 
 
 def archive_of(result: Trained | Failed) -> bytes:
