@@ -109,12 +109,24 @@ class Api:
 
     async def load(self, name: str, url: str, directory: Path) -> Response:
         """Load a model on the shard that has the fewest; one that fails leaves nothing behind."""
-        if self._register.get(name) is not None:
-            raise FaultError(Fault.CONFLICT, f"Model {name} is already registered.")
+        seconds = self._settings.load_deadline_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                while (old := self._register.get(name)) and old.state is State.UNLOADING:
+                    await old.changed()  # the platform may load again before an unload is over
+                if old is not None:
+                    raise FaultError(Fault.CONFLICT, f"Model {name} is already registered.")
+                return await self._load_new(name, url, directory)
+        except TimeoutError:
+            if not self.serving.is_set():
+                raise FaultError(Fault.UNAVAILABLE, "the container is starting") from None
+            raise FaultError(Fault.INTERNAL, f"{name} did not load in {seconds} s") from None
+
+    async def _load_new(self, name: str, url: str, directory: Path) -> Response:
         model = Model(name, url, directory, min(self._shards, key=lambda shard: shard.models))
         self._register.add(model)
         try:
-            await self._until_serving(self._settings.load_deadline_seconds)
+            await self.serving.wait()
             answer = await model.shard.load(model.key, directory)
         except BaseException:
             self._register.remove(model)
@@ -139,11 +151,9 @@ class Api:
             async with asyncio.timeout(seconds):
                 while model.in_flight or not model.load_is_over:
                     await model.changed()
-            answer = await model.shard.unload(model.key)
+                answer = await model.shard.unload(model.key)
         except TimeoutError:
-            raise FaultError(
-                Fault.INTERNAL, f"requests of model {name} were not done in {seconds} s"
-            ) from None
+            raise FaultError(Fault.INTERNAL, f"{name} did not unload in {seconds} s") from None
         except FaultError as fault:
             # The worker is gone, and the model with it.
             log("unloaded with its worker", model=name, reason=fault.message)
@@ -160,13 +170,19 @@ class Api:
             raise _not_found(name)
         if not request.body:
             raise FaultError(Fault.BAD_REQUEST, "empty body: send at least one row")
+        seconds = self._settings.invoke_deadline_seconds
         model.in_flight += 1
         try:
+            async with asyncio.timeout(seconds):
+                while model.state is State.LOADING and not model.load_is_over:
+                    await model.changed()
+                if model.state is not State.READY:
+                    raise _not_found(name)
+                return _response(await self._ask(model, request))
+        except TimeoutError:
             if model.state is State.LOADING:
-                await self._until_loaded(model)
-            if model.state is not State.READY:
-                raise _not_found(name)
-            return _response(await self._ask(model, request))
+                raise FaultError(Fault.UNAVAILABLE, f"model {name} is loading") from None
+            raise FaultError(Fault.INTERNAL, f"no answer in {seconds} s") from None
         finally:
             model.in_flight -= 1
             if model.state is State.UNLOADING:
@@ -195,20 +211,6 @@ class Api:
             loading.add_done_callback(lambda _: self._loading_again.pop(model.name))
             self._loading_again[model.name] = loading
         return await asyncio.shield(loading)
-
-    async def _until_serving(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self.serving.wait(), seconds)
-        except TimeoutError:
-            raise FaultError(Fault.UNAVAILABLE, "the container is starting") from None
-
-    async def _until_loaded(self, model: Model) -> None:
-        try:
-            async with asyncio.timeout(self._settings.invoke_deadline_seconds):
-                while model.state is State.LOADING and self._register.get(model.name) is model:
-                    await model.changed()
-        except TimeoutError:
-            raise FaultError(Fault.UNAVAILABLE, f"model {model.name} is loading") from None
 
     def _known(self, name: str) -> Model:
         model = self._register.get(name)

@@ -69,7 +69,8 @@ class Gate:
     async def _start(self, shard_home: Path, stop: "asyncio.Future[int]") -> None:
         """Start all shards at once; when one does not start, stop with status 1."""
         try:
-            await asyncio.gather(*(shard.register(shard_home) for shard in self._shards))
+            async with asyncio.timeout(self._settings.start_deadline_seconds):
+                await asyncio.gather(*(shard.register(shard_home) for shard in self._shards))
             self._api.serving.set()
             if not self._settings.multi_model:
                 await self._load_the_one_model()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -30,9 +29,6 @@ class Shard:
         self.name = f"shard-{number}"
         self.models = 0  # how many the gate has put here
         self._lanes = settings.lanes
-        self._start_seconds = settings.start_deadline_seconds
-        self._load_seconds = settings.load_deadline_seconds
-        self._invoke_seconds = settings.invoke_deadline_seconds
         self._pool = Pool(socket_path, settings.lanes)
         self._prefix = (
             b"POST /predictions/%b HTTP/1.1\r\nContent-Type: application/octet-stream\r\n"
@@ -44,7 +40,6 @@ class Shard:
 
         Raises:
             RuntimeError: MMS did not start the shard.
-            TimeoutError: MMS did not start in time.
         """
         query = urlencode(
             {
@@ -56,10 +51,9 @@ class Shard:
             }
         )
         request = f"POST /models?{query} HTTP/1.1\r\nContent-Length: 0\r\n\r\n".encode()
-        give_up = time.monotonic() + self._start_seconds
         while True:
             try:
-                reply = await self._pool.ask(request, give_up - time.monotonic())
+                reply = await self._pool.ask(request)
             except ConnectionError:
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
@@ -69,11 +63,11 @@ class Shard:
 
     async def load(self, key: bytes, directory: Path) -> Answer:
         """Have the worker load a model; it answers 200 also if it has it already."""
-        return await self._call(b"load", key, str(directory).encode(), (), self._load_seconds)
+        return await self._call(b"load", key, str(directory).encode())
 
     async def unload(self, key: bytes) -> Answer:
         """Have the worker drop a model; it answers 200 also if it does not have it."""
-        return await self._call(b"unload", key, b"", (), self._load_seconds)
+        return await self._call(b"unload", key, b"")
 
     async def invoke(
         self, key: bytes, body: bytes, content_type: bytes | None, accept: bytes | None
@@ -84,17 +78,12 @@ class Shard:
             headers.append(b"mme-content-type: %b\r\n" % content_type)
         if accept is not None:
             headers.append(b"accept: %b\r\n" % accept)
-        return await self._call(b"invoke", key, body, headers, self._invoke_seconds)
+        return await self._call(b"invoke", key, body, b"".join(headers))
 
     async def _call(
-        self,
-        operation: bytes,
-        key: bytes,
-        body: bytes,
-        headers: "list[bytes] | tuple[()]",
-        seconds: int,
+        self, operation: bytes, key: bytes, body: bytes, headers: bytes = b""
     ) -> Answer:
-        """One request through MMS.
+        """One request through MMS, for as long as the caller waits.
 
         Raises:
             FaultError: no answer of the worker came back; the message says what came instead.
@@ -104,13 +93,11 @@ class Shard:
             len(body),
             operation,
             key,
-            b"".join(headers),
+            headers,
             body,
         )
         try:
-            reply = await self._pool.ask(request, seconds)
-        except TimeoutError:
-            raise FaultError(Fault.INTERNAL, f"no answer in {seconds} s") from None
+            reply = await self._pool.ask(request)
         except ConnectionError as error:
             sentence = f"the model server is restarting; try again ({error})"
             raise FaultError(Fault.UNAVAILABLE, sentence) from None

@@ -90,14 +90,13 @@ class Pool:
         self._free = asyncio.Semaphore(size)
         self._idle: list[Upstream] = []
 
-    async def ask(self, request: bytes, deadline_seconds: float) -> Reply:
-        """Send one request on a free connection; the deadline counts the wait for it.
+    async def ask(self, request: bytes) -> Reply:
+        """Send one request on a free connection; who waits too long cancels.
 
         Raises:
-            TimeoutError: there is no answer in time.
             ConnectionError: MMS is not there, or went away before it answered.
         """
-        async with asyncio.timeout(deadline_seconds), self._free:
+        async with self._free:
             upstream = await self._connect()
             try:
                 reply = await upstream.ask(request)
