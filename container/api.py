@@ -14,6 +14,7 @@ from container.paths import check_name, read_load_request
 from container.settings import Settings
 from container.shards import Answer, Shard
 
+MAX_PASSED_ON_BYTES = 1024  # of one header; as much as the platform takes
 SINGLE = "model"  # the name of the one model of an endpoint that is not multi-model
 
 
@@ -190,8 +191,8 @@ class Api:
 
     async def _ask(self, model: Model, request: Request) -> Answer:
         """Ask the model's shard; a worker that lost the model in a crash loads it again first."""
-        content_type = request.headers.get(b"content-type")
-        accept = request.headers.get(b"accept")
+        content_type = _short(request, b"content-type")
+        accept = _short(request, b"accept")
         answer = await model.shard.invoke(model.key, request.body, content_type, accept)
         if answer.status == 404:
             loaded = await self._load_again(model)
@@ -217,6 +218,15 @@ class Api:
         if model is None or model.state is State.UNLOADING:
             raise _not_found(name)
         return model
+
+
+def _short(request: Request, name: bytes) -> bytes | None:
+    """A header that is passed on; MMS takes 8 KiB of headers in all."""
+    value = request.headers.get(name)
+    if value is not None and len(value) > MAX_PASSED_ON_BYTES:
+        sentence = f"{name.decode()} is over {MAX_PASSED_ON_BYTES} bytes"
+        raise FaultError(Fault.BAD_REQUEST, sentence)
+    return value
 
 
 def _decoded(name: bytes) -> str:

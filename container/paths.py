@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,9 +76,13 @@ def check_url(url: str, model_root: Path) -> Path:
     root = Path(os.path.realpath(model_root))
     if root == directory or root not in directory.parents:
         raise outside
-    if not directory.exists():
-        raise FaultError(Fault.MODEL_NOT_FOUND, f"Model not found: no such directory: {url}")
-    if not directory.is_dir():
+    try:
+        mode = directory.stat().st_mode
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        reason = "no such directory" if missing else error.strerror
+        raise FaultError(Fault.MODEL_NOT_FOUND, f"Model not found: {reason}: {url}") from None
+    if not stat.S_ISDIR(mode):
         raise _bad(f"the url must be a directory with an unpacked model, not a file: {url}")
     return directory
 

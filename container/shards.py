@@ -12,6 +12,7 @@ from container.upstream import Pool, Reply
 
 HANDLER = "handler.service:handle"
 _RETRY_SECONDS = 0.01
+_MARK = b"mme "
 
 
 class Answer(NamedTuple):
@@ -106,10 +107,10 @@ class Shard:
 
 def _answer_of(reply: Reply) -> Answer:
     """Take the worker's status off the front of its body (handler.service puts it there)."""
-    mark, _, rest = reply.body.partition(b" ")
-    if reply.status == 200 and mark == b"mme":
-        status, _, body = rest.partition(b"\n")
-        return Answer(int(status), reply.content_type, body)
+    if reply.status == 200 and reply.body.startswith(_MARK):
+        end = reply.body.index(b"\n")
+        status = int(reply.body[len(_MARK) : end])
+        return Answer(status, reply.content_type, reply.body[end + 1 :])
     message = _message(reply)
     if reply.status in (500, 507):
         sentence = f"the model's process died before it answered ({message}); try again"

@@ -145,7 +145,16 @@ def test_no_such_directory(server: Server) -> None:
     reply = server.client.load("missing", str(server.root / "missing" / "model"))
     assert reply.status == 404
     assert "no such directory" in error_of(404, reply.body)
+    long = server.client.load("missing", str(server.root / ("x" * 300)))
+    assert "File name too long" in error_of(404, long.body)
     assert list(server.client.models()) == []
+
+
+def test_a_file_for_a_directory(server: Server) -> None:
+    """An archive that was not unpacked is refused, and is not unpacked."""
+    (server.root / "model.tar.gz").touch()
+    reply = server.client.load("file", str(server.root / "model.tar.gz"))
+    assert "not a file" in error_of(400, reply.body)
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,8 @@ GOOD = b"1,2,3,4,5,6"
         (GOOD, "image/png", None, 415, "text/csv"),
         (GOOD, "text/csv; charset=utf-16", None, 415, "utf-8"),
         (GOOD, "text/csv", "image/png", 406, "application/json"),
+        (GOOD, "text/csv", "text/csv," * 400, 400, "accept is over 1024 bytes"),
+        (GOOD, "text/csv;" + "x" * 1024, None, 400, "content-type is over 1024 bytes"),
         (GOOD, "text/csv", "text/csv;q=0, application/json;q=0", 406, "text/csv"),
     ],
 )
