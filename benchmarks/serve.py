@@ -4,13 +4,14 @@ Writes ``results/serve.json``, and from it the table in the README.
 """
 
 import argparse
+import contextlib
 import json
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xgboost
@@ -24,7 +25,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "serve.json"
 README = HERE.parent / "README.md"
 FEATURES = 6
-WARM_REQUESTS = 2000
+WARM_ROUNDS, WARM_REQUESTS = 10, 500
 ROW = b"1994,3188,5,1.5,1.62,3"
 Figures = dict[str, float]
 
@@ -39,34 +40,40 @@ def make_model() -> bytes:
     return bytes(booster.save_raw("ubj"))
 
 
-def measure(
-    name: str,
-    client: Client,
-    load: Callable[[str, str], Reply],
-    directories: list[str],
-    pid: int,
-) -> Figures:
-    """Load the models one after another, each with its first answer, and then ask them warm."""
-    before = memory_bytes(pid)
+class System(NamedTuple):
+    """A system that serves, and where its models are."""
+
+    name: str
+    client: Client
+    pid: int
+    directories: list[str]
+
+
+def load_all(system: System) -> Figures:
+    """Load the models one after another, each with its first answer."""
+    before = memory_bytes(system.pid)
     cold = []
-    for number, directory in enumerate(tqdm(directories, desc=name, disable=None)):
+    for number, directory in enumerate(tqdm(system.directories, desc=system.name, disable=None)):
         begun = time.perf_counter()
-        _expect(load(f"m{number}", directory))
-        _expect(client.invoke(f"m{number}", ROW))
+        _expect(system.client.load(f"m{number}", directory))
+        _expect(system.client.invoke(f"m{number}", ROW))
         cold.append(1000 * (time.perf_counter() - begun))
-    grown = memory_bytes(pid) - before
+    models = len(system.directories)
+    return {
+        "models": models,
+        "cold_ms": statistics.median(cold),
+        "memory_mb": (memory_bytes(system.pid) - before) / models / 1e6,
+    }
+
+
+def ask_all(system: System) -> list[float]:
+    """One round of warm one-row requests over all models, each one's milliseconds."""
     warm = []
     for request in range(WARM_REQUESTS):
         begun = time.perf_counter()
-        _expect(client.invoke(f"m{request % len(directories)}", ROW))
+        _expect(system.client.invoke(f"m{request % len(system.directories)}", ROW))
         warm.append(1000 * (time.perf_counter() - begun))
-    return {
-        "models": len(directories),
-        "cold_ms": statistics.median(cold),
-        "memory_mb": grown / len(directories) / 1e6,
-        "warm_ms": statistics.median(warm),
-        "warm_p90_ms": statistics.quantiles(warm, n=10)[-1],
-    }
+    return warm
 
 
 def _expect(reply: Reply) -> None:
@@ -86,31 +93,33 @@ def lay(root: Path, count: int, model: bytes) -> list[str]:
 
 
 def run(ours_count: int, stock_count: int) -> dict[str, Figures]:
-    """Measure both, one after the other."""
+    """Load each system in turn; then ask them warm in turns, so that both meet the same noise."""
     model = make_model()
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         home = Path(directory)
         ours = ServeProcess(home / "root", capture=True)
-        try:
-            directories = lay(home / "root", ours_count, model)
-            ours.wait_healthy()
-            figures = measure(
-                "xgboost-mme", ours.client, ours.client.load, directories, ours.process.pid
-            )
-        finally:
-            ours.stop()
+        stack.callback(ours.stop)
+        ours_models = lay(home / "root", ours_count, model)
+        ours.wait_healthy()
         (home / "stock").mkdir()
         stock = StockMms(home / "stock", "least_handler:handle", HERE)
-        try:
-            lay(stock.store, stock_count, model)
-            names = [f"m{number}/model" for number in range(stock_count)]
-            stock.wait_healthy()
-            stock_figures = measure(
-                "stock MMS", stock.client, stock.client.load, names, stock.process.pid
-            )
-        finally:
-            stock.stop()
-    return {"xgboost-mme": figures, "stock": stock_figures}
+        stack.callback(stock.stop)
+        lay(stock.store, stock_count, model)
+        stock_models = [f"m{number}/model" for number in range(stock_count)]
+        stock.wait_healthy()
+        systems = [
+            System("xgboost-mme", ours.client, ours.process.pid, ours_models),
+            System("stock", stock.client, stock.process.pid, stock_models),
+        ]
+        results = {system.name: load_all(system) for system in systems}
+        warm: dict[str, list[float]] = {system.name: [] for system in systems}
+        for _ in tqdm(range(WARM_ROUNDS), desc="warm", disable=None):
+            for system in systems:
+                warm[system.name] += ask_all(system)
+    for name, times in warm.items():
+        results[name]["warm_ms"] = statistics.median(times)
+        results[name]["warm_p90_ms"] = statistics.quantiles(times, n=10)[-1]
+    return results
 
 
 def table(results: dict[str, Figures]) -> str:
