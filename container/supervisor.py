@@ -140,6 +140,7 @@ class Supervisor:
         while True:
             event = self._events.get()
             if event is signal.SIGCHLD:
+                _reap_orphans({server.pid, gate.pid})
                 if server.poll() is not None:
                     said = self._mms_output.read_text().strip().rpartition("\n")[2]
                     log("stopping", reason="MMS ended", status=server.returncode, said=said)
@@ -161,6 +162,13 @@ def _prctl(option: int, value: int) -> None:
 
 def _die_with_parent() -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _reap_orphans(own: set[int]) -> None:
+    """Bury the dead that others left to us; our own two are asked for their status elsewhere."""
+    looking = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while (dead := os.waitid(os.P_ALL, 0, looking)) is not None and dead.si_pid not in own:
+        os.waitpid(dead.si_pid, 0)
 
 
 def _end_all_children() -> None:

@@ -170,6 +170,16 @@ def test_an_artifact_that_crashes(serve: Serve, booster: xgboost.Booster) -> Non
     wait_until(lambda: _same(server, "good", before), 10, "an answer of the good model")
 
 
+def test_orphans_are_reaped(serve: Serve) -> None:
+    """A process whose parent was killed dies with it and is not left as a zombie."""
+    server = serve(MME_SHARDS="1")
+    parent = next(pid for pid in workers(server) if len(descendants(pid)) > 1)
+    child = next(pid for pid in workers(server) if pid != parent)
+    os.kill(parent, signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{child}").exists(), 10, "the end of the child")
+    assert server.client.healthy()
+
+
 def test_lost_files(serve: Serve, booster: xgboost.Booster) -> None:
     """A model whose files are gone when it must be loaded again is absent, not broken."""
     server = serve(MME_SHARDS="1")
