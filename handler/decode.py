@@ -1,12 +1,18 @@
 """Bytes to rows: one float32 array, NaN where a value is missing, or the place of the mistake."""
 
+import contextlib
+import functools
+import itertools
 import json
 import math
 import re
+import struct
 from collections.abc import Callable
+from types import NoneType
 from typing import Any, NoReturn
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from sagemaker_inference import content_types
 
@@ -17,11 +23,14 @@ Floats = NDArray[np.float32]
 LIBSVM, X_LIBSVM = "text/libsvm", "text/x-libsvm"
 _CHARSETS = ("utf-8", "utf8", "us-ascii")
 # What only numbers, commas and line ends are made of: such text needs no look at each field.
-_PLAIN = b"0123456789+-.eE,\r\n"
+_PLAIN = b"0123456789+-.eE, \r\n"
 _NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)", re.ASCII | re.IGNORECASE)
 # As many as the largest body of the dense types can hold, a byte each: sparse rows grow when they
 # become dense, and a small body of labels alone would otherwise fill the memory.
 _MOST_CELLS = 25 * 1024 * 1024
+# What is read in one go, while no other thread can run: below a millisecond.
+_BLOCK_BYTES = 64 * 1024
+_BLOCK_ROWS = 1024
 _SHOWN = 20  # characters of a wrong value that an error message shows
 
 
@@ -46,20 +55,23 @@ def decode(
     if not body:
         _refuse("empty body: send at least one row")
     if reader is _read_libsvm:
-        rows = _read_libsvm(_text(body), num_features, libsvm_base)
-    elif reader is _read_json:
-        rows = _read_json(body, num_features)
+        array = _float32(_read_libsvm(_text(body), num_features, libsvm_base))
     else:
-        rows = _read_csv(body, num_features)
-    with np.errstate(over="ignore"):  # a number too large for float32 is found below
-        array = rows.astype(np.float32)
+        array = reader(body, num_features)
     if np.isinf(array).any():
         row, column = np.argwhere(np.isinf(array))[0]
         _refuse(f"row {row + 1}, column {column + 1} is infinite as a 32-bit float")
     return array
 
 
-def _reader(content_type: str | None) -> Callable[..., NDArray[np.float64]]:
+def _float32(rows: Any) -> Floats:
+    """Numbers, None for a missing one, as an array."""
+    with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite
+        return np.asarray(rows, dtype=np.float64).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=256)
+def _reader(content_type: str | None) -> Callable[..., Any]:
     kind, *parameters = (part.strip() for part in (content_type or "").lower().split(";"))
     for parameter in parameters:
         name, _, value = parameter.partition("=")
@@ -87,23 +99,75 @@ def _lines(text: str) -> list[str]:
     return text.removesuffix("\n").removesuffix("\r").replace("\r\n", "\n").split("\n")
 
 
-def _read_csv(body: bytes, num_features: int) -> NDArray[np.float64]:
-    lines = _lines(_text(body))
-    if not body.translate(None, _PLAIN):
-        commas = num_features - 1
-        try:
-            if all(line.count(",") == commas for line in lines):
-                values = np.array(list(map(float, ",".join(lines).split(","))))
-                return values.reshape(len(lines), num_features)
-        except ValueError:
-            pass  # an empty field, or a mistake: field by field it will be found
-    return np.array(
-        [_read_csv_row(row, line, num_features) for row, line in enumerate(lines, start=1)]
+def _read_csv(body: bytes, num_features: int) -> Floats:
+    if not body.isascii():
+        body = _text(body).encode()
+    body = body.removesuffix(b"\n").removesuffix(b"\r")
+    if len(body) <= _BLOCK_BYTES:
+        return _read_csv_block(body, 1, num_features)
+    arrays, rows, start = [], 0, 0
+    while start <= len(body):
+        end = body.find(b"\n", start + _BLOCK_BYTES)
+        end = len(body) if end < 0 else end
+        arrays.append(_read_csv_block(body[start:end], rows + 1, num_features))
+        rows += len(arrays[-1])
+        start = end + 1
+    return np.concatenate(arrays)
+
+
+def _read_csv_block(block: bytes, first_row: int, num_features: int) -> Floats:
+    """Rows of CSV, which JSON's reader reads many times faster when they are plain numbers."""
+    plain = not block.translate(None, _PLAIN)
+    if plain:
+        rows = b"[[%b]]" % block.replace(b"\r\n", b"\n").replace(b"\n", b"],[")
+        for text in (rows, _with_nulls(rows)):
+            with contextlib.suppress(ValueError):
+                table = _table(orjson.loads(text), num_features)
+                if table is not None:
+                    return table
+    # Otherwise written, or a mistake, which will be found where it is.
+    lines = block.decode().replace("\r\n", "\n").split("\n")
+    return _float32(
+        [_read_csv_row(row, line, num_features, plain) for row, line in enumerate(lines, first_row)]
     )
 
 
-def _read_csv_row(row: int, line: str, num_features: int) -> list[float]:
-    fields = [_unquoted(field.strip()) for field in line.split(",")]
+def _with_nulls(rows: bytes) -> bytes:
+    """The same rows of JSON with a null in each empty field."""
+    rows = rows.replace(b",,", b",null,").replace(b",,", b",null,")
+    return rows.replace(b"[,", b"[null,").replace(b",]", b",null]")
+
+
+def _table(rows: list[list[Any]], num_features: int) -> Floats | None:
+    """Rows of numbers and None as one array, or None when they are not that."""
+    parts = []
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block = rows[start : start + _BLOCK_ROWS]
+        if set(map(len, block)) != {num_features}:
+            return None
+        cells = list(itertools.chain.from_iterable(block))
+        try:
+            parts.append(_packed(cells))
+        except (TypeError, OverflowError):
+            return None
+    return np.frombuffer(b"".join(parts), dtype=np.float32).reshape(len(rows), num_features)
+
+
+def _packed(cells: list[Any]) -> bytes:
+    try:
+        return struct.pack(f"{len(cells)}f", *cells)
+    except struct.error:
+        if not set(map(type, cells)) <= {float, int, NoneType}:
+            raise TypeError("not numbers and None") from None
+        return _float32(cells).tobytes()
+
+
+def _read_csv_row(row: int, line: str, num_features: int, plain: bool) -> list[float]:
+    fields = line.split(",")
+    if plain and len(fields) == num_features:
+        with contextlib.suppress(ValueError):
+            return [float(field) if field else math.nan for field in fields]
+    fields = [_unquoted(field.strip()) for field in fields]
     if row == 1 and all(field[:1].isalpha() and not _readable(field) for field in fields):
         _refuse(f"row 1 looks like a header ({_shown(line)}); send rows of numbers only")
     if len(fields) != num_features:
@@ -165,13 +229,11 @@ def _read_libsvm(text: str, num_features: int, base: int) -> NDArray[np.float64]
     return rows
 
 
-def _read_json(body: bytes, num_features: int) -> NDArray[np.float64]:
+def _read_json(body: bytes, num_features: int) -> Floats:
     try:
-        value = json.loads(body)
-    except UnicodeDecodeError:
-        _refuse("the body is not JSON: it is not UTF-8")
-    except (ValueError, RecursionError) as error:
-        _refuse(f"the body is not JSON that can be read: {_shown(str(error), 80)}")
+        value = orjson.loads(body)
+    except ValueError:  # it does not take NaN, and does not say where what is not UTF-8 is
+        value = _read_odd_json(body)
     if isinstance(value, dict):
         value = value.get("instances")
     if not isinstance(value, list) or not value:
@@ -179,7 +241,21 @@ def _read_json(body: bytes, num_features: int) -> NDArray[np.float64]:
             'the JSON must be a list of numbers, a list of lists, or {"instances": such a list}'
         )
     rows = value if isinstance(value[0], list) else [value]
-    return np.array([_read_json_row(row, cells, num_features) for row, cells in enumerate(rows, 1)])
+    # A boolean would pass for a number, were it not for these words.
+    if set(map(type, rows)) == {list} and b"true" not in body and b"false" not in body:
+        table = _table(rows, num_features)
+        if table is not None:
+            return table
+    return _float32([_read_json_row(row, cells, num_features) for row, cells in enumerate(rows, 1)])
+
+
+def _read_odd_json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except UnicodeDecodeError:
+        _refuse("the body is not JSON: it is not UTF-8")
+    except (ValueError, RecursionError) as error:
+        _refuse(f"the body is not JSON that can be read: {_shown(str(error), 80)}")
 
 
 def _read_json_row(row: int, cells: Any, num_features: int) -> list[float]:
@@ -187,8 +263,6 @@ def _read_json_row(row: int, cells: Any, num_features: int) -> list[float]:
         _refuse(f"row {row} is not a list of numbers")
     if len(cells) != num_features:
         _wrong_width(row, len(cells), num_features)
-    if set(map(type, cells)) == {float}:
-        return cells
     return [_json_number(cell, row, column) for column, cell in enumerate(cells, start=1)]
 
 
@@ -221,7 +295,7 @@ def _refuse(sentence: str) -> NoReturn:
     raise HandlerError(Fault.BAD_REQUEST, sentence)
 
 
-_READERS: dict[str, Callable[..., NDArray[np.float64]]] = {
+_READERS: dict[str, Callable[..., Any]] = {
     content_types.CSV: _read_csv,
     LIBSVM: _read_libsvm,
     X_LIBSVM: _read_libsvm,

@@ -16,7 +16,7 @@ from sagemaker_inference import content_types
 
 from handler import artifact, decode, encode
 from handler.errors import Fault, HandlerError
-from handler.model import Model
+from handler.model import Model, load_model
 from handler.settings import Settings
 
 OPERATION, MODEL, CONTENT_TYPE = "mme-operation", "mme-model", "mme-content-type"
@@ -72,7 +72,7 @@ class Service:
         Raises:
             HandlerError: the artifact cannot be served; the message says why.
         """
-        self._models[name] = Model.load(artifact.find(directory), self._settings.threads)
+        self._models[name] = load_model(artifact.find(directory), self._settings.threads)
 
     def unload(self, name: str) -> None:
         """Let a model go; one that is not resident is gone already."""

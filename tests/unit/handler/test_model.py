@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from handler import artifact
 from handler.errors import HandlerError
-from handler.model import Model
+from handler.model import Model, load_model
 from tests.support import FEATURES, saved, train
 
 CORPUS = Path(__file__).parent.parent.parent / "corpus"
@@ -47,7 +47,7 @@ LET_THROUGH = {
 
 def load(path: Path, directory: Path) -> Model:
     (directory / "xgboost-model").write_bytes(path.read_bytes())
-    return Model.load(artifact.find(directory))
+    return load_model(artifact.find(directory))
 
 
 @pytest.mark.parametrize("case", MANIFEST["artifacts"], ids=lambda case: case["file"])
@@ -78,10 +78,10 @@ from pathlib import Path
 import numpy as np
 from handler import artifact
 from handler.errors import HandlerError
-from handler.model import Model
+from handler.model import load_model
 for directory in map(Path, sys.argv[1:]):
     try:
-        model = Model.load(artifact.find(directory))
+        model = load_model(artifact.find(directory))
         row = np.array([[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]], dtype=np.float32)
         print(directory.name, "predicts", repr(float(model.predict(row).flat[0])), flush=True)
     except HandlerError as error:
@@ -134,7 +134,7 @@ def test_what_xgboost_says(tmp_path: Path) -> None:
     model = saved(train(), "json").replace(b"reg:squarederror", b"reg:" + b"x" * 10_000)
     (tmp_path / "m.json").write_bytes(model)
     with pytest.raises(HandlerError, match=r"m\.json cannot be loaded: Unknown objective") as error:
-        Model.load(artifact.find(tmp_path))
+        load_model(artifact.find(tmp_path))
     assert len(error.value.message) < 300
 
 
@@ -160,7 +160,7 @@ def test_bits(objective: str, parameters: dict[str, Any], tmp_path: Path) -> Non
     """For any rows, missing values among them, the answer is ``Booster.predict``'s to the bit."""
     booster = train(objective, verbosity=0, **parameters)
     (tmp_path / "m.ubj").write_bytes(saved(booster))
-    model = Model.load(artifact.find(tmp_path))
+    model = load_model(artifact.find(tmp_path))
 
     @settings(max_examples=50, deadline=None)
     @given(tables)
