@@ -5,14 +5,11 @@ is an i32, a string is an i32 length and its bytes, a list ends with the i32 -1.
 """
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _I32 = struct.Struct(">i")
+_i32 = _I32.unpack_from
 _END = _I32.pack(-1)
-_NO_HEADERS = _I32.pack(0)
-_OK = _I32.pack(200)
-_MESSAGE = b"Prediction success"
-_REASON = b"OK"
 _LOAD, _INVOKE = ord("L"), ord("I")
 
 
@@ -21,107 +18,114 @@ class FrameError(Exception):
 
 
 class IncompleteError(Exception):
-    """The frame goes on past the bytes received so far."""
+    """The frame goes on past the bytes received so far.
+
+    Attributes:
+        needed: the frame is not whole before so many bytes are here.
+    """
+
+    def __init__(self, needed: int) -> None:
+        super().__init__()
+        self.needed = needed
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(NamedTuple):
     """The first message on a lane: which service MMS thinks it starts."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Invoke:
+class Invoke(NamedTuple):
     """One request on a lane (MMS is kept at batch size 1)."""
 
     request_id: bytes
-    headers: dict[str, str]
+    headers: dict[str, str]  # with lower-case names
     body: bytes
 
 
-class _Reader:
-    """A position in a buffer that may not hold the whole frame yet."""
-
-    def __init__(self, buffer: bytearray) -> None:
-        self._buffer = buffer
-        self.at = 1  # past the command byte
-
-    def i32(self) -> int:
-        start, self.at = self.at, self.at + 4
-        if self.at > len(self._buffer):
-            raise IncompleteError
-        return int(_I32.unpack_from(self._buffer, start)[0])
-
-    def take(self, length: int) -> bytes:
-        if length < 0:
-            raise FrameError(f"a string of {length} bytes")
-        start, self.at = self.at, self.at + length
-        if self.at > len(self._buffer):
-            raise IncompleteError
-        return bytes(memoryview(self._buffer)[start : self.at])
-
-    def string(self) -> bytes:
-        return self.take(self.i32())
-
-
-def read(buffer: bytearray) -> tuple[Load | Invoke, int]:
-    """Read one frame from the start of ``buffer``.
+def read(data: bytes | bytearray) -> tuple[Load | Invoke, int]:
+    """Read one frame from the start of ``data``.
 
     Returns:
-        The message, and how many bytes of the buffer it took.
+        The message, and how many of the bytes it took.
 
     Raises:
         IncompleteError: more bytes must be received first; nothing was consumed.
         FrameError: the bytes are no frame.
     """
-    if not buffer:
-        raise IncompleteError
-    reader = _Reader(buffer)
-    if buffer[0] == _INVOKE:
-        message: Load | Invoke = _read_invoke(reader)
-    elif buffer[0] == _LOAD:
-        message = _read_load(reader)
-    else:
-        raise FrameError(f"unknown command {buffer[0]}")
-    return message, reader.at
+    if not data:
+        raise IncompleteError(1)
+    command = data[0]
+    if command not in (_INVOKE, _LOAD):
+        raise FrameError(f"unknown command {command}")
+    try:
+        return _read_invoke(data) if command == _INVOKE else _read_load(data)
+    except struct.error:  # an integer lies beyond the end
+        raise IncompleteError(len(data) + 1) from None
 
 
-def _read_load(reader: _Reader) -> Load:
-    name = reader.string()
-    reader.string()  # the model path
-    reader.i32()  # the batch size
-    reader.string()  # the handler
-    reader.i32()  # the GPU
-    reader.string()  # the lane's id
-    return Load(name.decode())
+def _read_load(data: bytes | bytearray) -> tuple[Load, int]:
+    name, at = _string(data, 1)
+    _, at = _string(data, at)  # the model path
+    _, at = _string(data, at + 4)  # the batch size, the handler
+    _, at = _string(data, at + 4)  # the GPU, the lane's id
+    return Load(name.decode()), at
 
 
-def _read_invoke(reader: _Reader) -> Invoke:
-    request_id = reader.string()
-    headers: dict[str, str] = {}
-    while (length := reader.i32()) != -1:
-        key = reader.take(length).decode("latin-1").lower()
-        headers[key] = reader.string().decode("utf-8", "replace")
+def _read_invoke(data: bytes | bytearray) -> tuple[Invoke, int]:
+    """Read request id, headers and parameters.
+
+    A string that is cut short is found out by the integer that must come after it, so only the
+    body, which can be long, is looked at before it is copied.
+    """
+    request_id, at = _string(data, 1)
+    headers = {}
+    while (length := _i32(data, at)[0]) >= 0:
+        at += 4
+        key = data[at : at + length]
+        value, at = _string(data, at + length)
+        headers[key.decode("latin-1").lower()] = value.decode("utf-8", "replace")
+    at = _end_of_list(length, at)
     body = b""
-    while (length := reader.i32()) != -1:
-        name = reader.take(length)
-        reader.string()  # the MIME type, which the headers have in full
-        value = reader.string()
+    while (length := _i32(data, at)[0]) >= 0:
+        at += 4
+        name = data[at : at + length]
+        _, at = _string(data, at + length)  # the MIME type, which the headers have in full
+        value, at = _string(data, at)
         if name == b"body":
             body = value
-    if reader.i32() != -1:
+    at = _end_of_list(length, at)
+    if _i32(data, at)[0] != -1:
         raise FrameError("more than one request in a batch")
-    return Invoke(request_id, headers, body)
+    return Invoke(request_id, headers, body), at + 4
 
 
-def _string(data: bytes) -> bytes:
-    return _I32.pack(len(data)) + data
+def _string(data: bytes | bytearray, at: int) -> tuple[bytes, int]:
+    """The string at a place, and the place after it."""
+    (length,) = _i32(data, at)
+    if length < 0:
+        raise FrameError(f"a string of {length} bytes")
+    start = at + 4
+    end = start + length
+    if end > len(data):
+        raise IncompleteError(end)
+    return bytes(memoryview(data)[start:end]), end
+
+
+def _end_of_list(mark: int, at: int) -> int:
+    if mark != -1:
+        raise FrameError(f"a string of {mark} bytes")
+    return at + 4
 
 
 def loaded(name: str, pid: int) -> bytes:
     """The reply to a load. MMS reads the process id from the end of the message."""
-    return _OK + _string(f"loaded model {name}. [PID]:{pid}".encode()) + _END
+    message = f"loaded model {name}. [PID]:{pid}".encode()
+    return _I32.pack(200) + _I32.pack(len(message)) + message + _END
+
+
+_PREDICTED = _I32.pack(200) + _I32.pack(18) + b"Prediction success"
+_OK_NO_HEADERS = _I32.pack(200) + _I32.pack(2) + b"OK" + _I32.pack(0)
 
 
 def answered(request_id: bytes, content_type: str, body: bytes) -> bytes:
@@ -130,16 +134,17 @@ def answered(request_id: bytes, content_type: str, body: bytes) -> bytes:
     It carries no headers, ever: MMS reads a header list without waiting for all of its bytes, and
     closes the lane when they come in two reads. What the gate must know goes in front of the body.
     """
+    kind = content_type.encode()
     return b"".join(
         (
-            _OK,
-            _string(_MESSAGE),
-            _string(request_id),
-            _string(content_type.encode()),
-            _OK,
-            _string(_REASON),
-            _NO_HEADERS,
-            _string(body),
+            _PREDICTED,
+            _I32.pack(len(request_id)),
+            request_id,
+            _I32.pack(len(kind)),
+            kind,
+            _OK_NO_HEADERS,
+            _I32.pack(len(body)),
+            body,
             _END,
         )
     )

@@ -31,7 +31,8 @@ class Lane(asyncio.Protocol):
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._buffer = bytearray()
+        self._received = bytearray()
+        self._needed = 1  # bytes, before it is worth a look
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -40,19 +41,27 @@ class Lane(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer each whole frame; a lane that sends anything else is closed."""
-        self._buffer += data
+        frame: bytes | bytearray = data
+        if self._received:
+            self._received += data
+            frame = self._received
+        if len(frame) < self._needed:
+            return
         try:
-            message, length = frames.read(self._buffer)
-        except frames.IncompleteError:
+            message, length = frames.read(frame)
+        except frames.IncompleteError as incomplete:
+            self._needed = incomplete.needed
+            self._received = self._received or bytearray(data)
             return
         except frames.FrameError:
             traceback.print_exc()
             self._transport.abort()
             return
-        del self._buffer[:length]
+        # MMS waits for the answer before it sends the next request: nothing follows.
+        self._received, self._needed = bytearray(), 1
         if isinstance(message, frames.Load):
             self._transport.write(frames.loaded(message.name, os.getpid()))
-        elif message.headers.get("mme-operation") == "invoke" and length < _SMALL_BODY_BYTES:
+        elif length < _SMALL_BODY_BYTES and message.headers.get("mme-operation") == "invoke":
             self._transport.write(self._answer(message))
         else:
             work = self._loop.run_in_executor(None, self._answer, message)
