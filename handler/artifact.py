@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import xgboost
-
+from handler.booster import runtime_version
 from handler.errors import Fault, HandlerError
 
 Version = tuple[int, int, int]
@@ -23,7 +22,7 @@ Version = tuple[int, int, int]
 SUFFIXES = (".json", ".ubj")
 MANAGED_NAME = "xgboost-model"  # what training in the managed XGBoost container leaves
 IGNORED = ("MANIFEST.json",)  # MMS would run the handler that it names
-RUNTIME: Version = tuple(map(int, re.findall(r"\d+", xgboost.__version__)[:3]))  # type: ignore[assignment]  # three numbers
+RUNTIME: Version = runtime_version()
 
 _TAIL_BYTES = 64
 _LISTED = 10  # names that an error message lists at most

@@ -1,38 +1,71 @@
-"""XGBoost by its C interface, for what is asked most: load trees from bytes, predict dense rows.
+"""XGBoost by its C interface: load a model from bytes, predict rows.
 
-The Python wrapper spends more time around such a call than XGBoost spends in it, and keeps some
-kilobytes for each model. Source: XGBoost's ``c_api.h``; the bits are those of ``Booster.predict``.
+The Python package around it is not imported: it brings scipy, which costs each process 40 MB and a
+quarter of a second, and its wrapper takes longer for one row than XGBoost does. Source: XGBoost's
+``c_api.h``; the bits are those of ``Booster.predict``.
 """
 
 import ctypes
+import importlib.util
 import math
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from xgboost.libpath import find_lib_path
 
 Floats = NDArray[np.float32]
 
+# A file with one of these words can be of a booster that XGBoost's quick prediction does not take,
+# or for which it has other bits: every file of dart has the first, of whatever release.
+_DART, _LINEAR = b"weight_drop", b"gblinear"
+_SCANNED = 1024 * 1024  # bytes at a time, while no other thread can run
 _QUIET = b'{"verbosity": 0}'  # it warns of every old file
+_ROWS = b'{"data":[%d,true],"shape":[%d,%d],"typestr":"<f4","version":3}'
 _ALL_ROUNDS = (
     b'{"type":0,"training":false,"iteration_begin":0,"iteration_end":0,'
     b'"strict_shape":false,"missing":NaN,"cache_id":0}'
 )
-_ROWS = b'{"data":[%d,true],"shape":[%d,%d],"typestr":"<f4","version":3}'
+_MATRIX = b'{"missing":NaN,"nthread":%d}'
 
-_library = ctypes.CDLL(find_lib_path()[0])
-_pointer, _text, _length = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint64
-_library.XGBGetLastError.restype = _text
-_library.XGBSetGlobalConfig.argtypes = [_text]
-_library.XGBoosterCreate.argtypes = [_pointer, _length, _pointer]
-_library.XGBoosterSetParam.argtypes = [_pointer, _text, _text]
-_library.XGBoosterLoadModelFromBuffer.argtypes = [_pointer, _text, _length]
-_library.XGBoosterGetNumFeature.argtypes = [_pointer, _pointer]
-_library.XGBoosterPredictFromDense.argtypes = [_pointer, _text, _text, *[_pointer] * 4]
-_library.XGBoosterFree.argtypes = [_pointer]
-_predict = _library.XGBoosterPredictFromDense
-_Shape = ctypes.POINTER(ctypes.c_uint64)
-_Values = ctypes.POINTER(ctypes.c_float)
+
+def _load_library() -> ctypes.CDLL:
+    spec = importlib.util.find_spec("xgboost")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("XGBoost is not installed: pip install xgboost-cpu")
+    path = Path(spec.submodule_search_locations[0]) / "lib" / "libxgboost.so"
+    library = ctypes.CDLL(str(path))
+    pointer, text, length = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint64
+    for name, arguments in {
+        "XGBSetGlobalConfig": [text],
+        "XGBoosterCreate": [pointer, length, pointer],
+        "XGBoosterSetParam": [pointer, text, text],
+        "XGBoosterLoadModelFromBuffer": [pointer, text, length],
+        "XGBoosterGetNumFeature": [pointer, pointer],
+        "XGBoosterPredictFromDense": [pointer, text, text, *[pointer] * 4],
+        "XGBoosterPredictFromDMatrix": [pointer, pointer, text, *[pointer] * 3],
+        "XGBoosterFree": [pointer],
+        "XGDMatrixCreateFromDense": [text, text, pointer],
+        "XGDMatrixFree": [pointer],
+    }.items():
+        getattr(library, name).argtypes = arguments
+    library.XGBGetLastError.restype = text
+    return library
+
+
+_xgboost = _load_library()
+_ANY_NUMBER = nullcontext()
+_Lengths, _Values = ctypes.POINTER(ctypes.c_uint64), ctypes.POINTER(ctypes.c_float)
+
+
+def runtime_version() -> tuple[int, int, int]:
+    """The release of XGBoost that predicts here."""
+    parts = [ctypes.c_int() for _ in range(3)]
+    _xgboost.XGBoostVersion(*map(ctypes.byref, parts))
+    major, minor, patch = (part.value for part in parts)
+    return major, minor, patch
 
 
 class XgboostError(Exception):
@@ -40,32 +73,39 @@ class XgboostError(Exception):
 
 
 class Booster:
-    """Trees that XGBoost holds. Predictions may be asked from several threads at once.
+    """A model that XGBoost holds. Several threads may ask it at once.
 
     Args:
-        data: a model as JSON or UBJ.
+        data: a model as JSON or UBJ; not empty, or XGBoost ends the process.
         threads: that one prediction uses.
+
+    Attributes:
+        num_features: columns that a row must have.
 
     Raises:
         XgboostError: XGBoost does not take the bytes.
     """
 
-    __slots__ = ("_handle", "num_features")
+    __slots__ = ("_handle", "_one_at_a_time", "_threads", "_through_matrix", "num_features")
 
     def __init__(self, data: bytes, threads: int) -> None:
-        _library.XGBSetGlobalConfig(_QUIET)  # it is kept for each thread of its own
-        handle = ctypes.c_void_p()
-        _check(_library.XGBoosterCreate(None, 0, ctypes.byref(handle)))
-        self._handle = handle.value
-        _check(_library.XGBoosterLoadModelFromBuffer(self._handle, data, len(data)))
-        _check(_library.XGBoosterSetParam(self._handle, b"nthread", b"%d" % threads))
+        _xgboost.XGBSetGlobalConfig(_QUIET)  # which each thread has of its own
+        self._handle = _created(_xgboost.XGBoosterCreate, None, 0)
+        _check(_xgboost.XGBoosterLoadModelFromBuffer(self._handle, data, len(data)))
+        _check(_xgboost.XGBoosterSetParam(self._handle, b"nthread", b"%d" % threads))
         features = ctypes.c_uint64()
-        _check(_library.XGBoosterGetNumFeature(self._handle, ctypes.byref(features)))
+        _check(_xgboost.XGBoosterGetNumFeature(self._handle, ctypes.byref(features)))
         self.num_features = features.value
+        self._threads = threads
+        linear = _contains(data, _LINEAR)
+        self._through_matrix = linear or _contains(data, _DART)
+        self._one_at_a_time: AbstractContextManager[object] = _ANY_NUMBER
+        if linear:  # XGBoost promises it for trees alone
+            self._one_at_a_time = threading.Lock()
 
     def __del__(self) -> None:
         if handle := getattr(self, "_handle", None):
-            _library.XGBoosterFree(handle)
+            _xgboost.XGBoosterFree(handle)
 
     def predict(self, rows: Floats) -> Floats:
         """Predict with all rounds.
@@ -74,30 +114,45 @@ class Booster:
             rows: float32 [n, num_features], C-contiguous, NaN where a value is missing.
 
         Returns:
-            float32 [n], or [n, k] for k classes or targets.
+            float32 [n], or [n, k] for k classes or targets: the bits of ``Booster.predict``.
 
         Raises:
             XgboostError: XGBoost cannot predict with this model.
         """
-        shape, dimensions, values = _Shape(), ctypes.c_uint64(), _Values()
-        _check(
-            _predict(
-                self._handle,
-                _ROWS % (rows.__array_interface__["data"][0], *rows.shape),
-                _ALL_ROUNDS,
-                None,
-                ctypes.byref(shape),
-                ctypes.byref(dimensions),
-                ctypes.byref(values),
-            )
-        )
-        # XGBoost uses the memory again for the next prediction of this thread: copied at once.
-        lengths = shape[: dimensions.value]
-        size = rows.itemsize * math.prod(lengths)
-        copied = np.frombuffer(ctypes.string_at(values, size), dtype=np.float32)
-        return copied if len(lengths) == 1 else copied.reshape(lengths)
+        lengths, dimensions, values = _Lengths(), ctypes.c_uint64(), _Values()
+        out = ctypes.byref(lengths), ctypes.byref(dimensions), ctypes.byref(values)
+        array = _ROWS % (rows.__array_interface__["data"][0], *rows.shape)
+        if self._through_matrix:
+            config = _MATRIX % self._threads
+            _xgboost.XGBSetGlobalConfig(_QUIET)
+            matrix = _created(_xgboost.XGDMatrixCreateFromDense, array, config)
+            predict = _xgboost.XGBoosterPredictFromDMatrix
+            try:
+                with self._one_at_a_time:
+                    _check(predict(self._handle, matrix, _ALL_ROUNDS, *out))
+            finally:
+                _xgboost.XGDMatrixFree(matrix)
+        else:
+            _check(_xgboost.XGBoosterPredictFromDense(self._handle, array, _ALL_ROUNDS, None, *out))
+        # XGBoost uses the memory again for this thread's next prediction, so it is copied at once.
+        shape = lengths[: dimensions.value]
+        copied = ctypes.string_at(values, rows.itemsize * math.prod(shape))
+        return np.frombuffer(copied, dtype=np.float32).reshape(shape)
+
+
+def _created(create: Callable[..., int], *arguments: object) -> int:
+    handle = ctypes.c_void_p()
+    _check(create(*arguments, ctypes.byref(handle)))
+    return handle.value or 0
 
 
 def _check(status: int) -> None:
     if status:
-        raise XgboostError(_library.XGBGetLastError().decode("utf-8", "replace"))
+        raise XgboostError(_xgboost.XGBGetLastError().decode("utf-8", "replace"))
+
+
+def _contains(data: bytes, word: bytes) -> bool:
+    return any(
+        data.find(word, start, start + _SCANNED + len(word)) >= 0
+        for start in range(0, len(data), _SCANNED)
+    )
