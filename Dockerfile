@@ -20,6 +20,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends python3 \
        /usr/share/doc /usr/share/man /usr/share/locale
 COPY --from=build /opt/mme /opt/mme
 ENV PATH=/opt/mme/bin:$PATH
+RUN python -m container.aot
 LABEL com.amazonaws.sagemaker.capabilities.multi-models=true \
       com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true
 USER 65534:65534

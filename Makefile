@@ -22,6 +22,7 @@ $(VENV)/.done: .ci/lock/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r .ci/lock/dev.txt
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	$(BIN)/python -m container.aot
 	@touch $@
 
 demo: setup ## the whole story: train cities, serve them, invoke them cold and warm
@@ -48,9 +49,9 @@ docs: setup ## write the parts of docs/ that are made from the code
 	@$(BIN)/python docs/generate.py
 
 lock: ## choose versions anew and write .ci/lock/ (needs uv)
-	uv pip compile -q --universal --generate-hashes --no-header --no-annotate --upgrade \
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
 		pyproject.toml -o .ci/lock/image.txt
-	uv pip compile -q --universal --generate-hashes --no-header --no-annotate --upgrade --extra dev \
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --extra dev \
 		-c .ci/lock/image.txt pyproject.toml -o .ci/lock/dev.txt
 
 clean: ## remove what the verbs have made

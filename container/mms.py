@@ -10,18 +10,24 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from container import resources
 from container.settings import Settings
 
-# Serial collection and the first compiler are the quickest to start, and enough for a server that
-# copies bytes. No shared performance file: it would be a file in /tmp that outlives a kill.
+# Serial collection starts quickest and is enough for a server that copies bytes, with a young
+# generation so small that what a request leaves is collected while the cache still holds it. No
+# shared performance file: it would be a file in /tmp that outlives a kill.
 JVM_FLAGS = (
     "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
+    "-Xms24m",
+    "-Xmn8m",
     "-XX:-UsePerfData",
+    "-Xlog:disable",  # it warns when the cache is of another build, and goes on without it
     # MMS's Netty does both; without these Java warns of it at each start.
     "--enable-native-access=ALL-UNNAMED",
     "--sun-misc-unsafe-memory-access=allow",
 )
+# Of the container's memory an eighth: room for bodies of the largest size, but models come first.
+_HEAP_SHARE, _LEAST_HEAP, _MOST_HEAP = 8, 128 * 1024**2, 1024**3
 FRAME_BYTES = 64 * 1024  # headers and the gate's own line beside a body of the largest size
 
 
@@ -31,6 +37,7 @@ class MissingPartError(Exception):
 
 def properties(settings: Settings, run: Path) -> str:
     """MMS's configuration file, for a server whose private directory is ``run``."""
+    netty_threads = max(1, resources.cpus() // 2)
     longest = max(settings.load_deadline_seconds, settings.invoke_deadline_seconds)
     values = {
         # The same address for both, so there is one listener; a Unix socket, so there is no port.
@@ -43,8 +50,22 @@ def properties(settings: Settings, run: Path) -> str:
         "decode_input_request": "false",
         "metric_time_interval": 2**31 - 1,  # its collector is a Python process of its own
         "number_of_gpu": 0,
+        # By default each takes two a CPU, and they get in each other's way.
+        "number_of_netty_threads": netty_threads,
+        "netty_client_threads": netty_threads,
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+def lay(settings: Settings, run: Path) -> None:
+    """Put into the private directory what a start needs."""
+    (run / "mms.properties").write_text(properties(settings, run))
+    shard_home(run).mkdir()
+
+
+def shard_home(run: Path) -> Path:
+    """The empty model directory of every shard."""
+    return run / "shard"
 
 
 def socket_path(run: Path) -> Path:
@@ -52,8 +73,17 @@ def socket_path(run: Path) -> Path:
     return run / "mms.sock"
 
 
-def command(run: Path) -> list[str]:
+def cache_path() -> Path:
+    """Where ``container.aot`` leaves the loaded classes and profiles of MMS for the next start."""
+    return Path(sys.prefix) / "lib" / "mms.aot"
+
+
+def command(run: Path, cache: str = "AOTCache") -> list[str]:
     """The call of Java, for a server whose private directory is ``run``.
+
+    Args:
+        run: as ``properties`` got it.
+        cache: the JVM's option that is given ``cache_path``.
 
     Raises:
         MissingPartError: Java or MMS is not installed.
@@ -67,9 +97,12 @@ def command(run: Path) -> list[str]:
     worker = Path(sysconfig.get_path("scripts")) / "mme-worker"
     if not worker.exists():
         raise MissingPartError(f"{worker} is missing: install this project with pip")
+    heap = min(max(resources.memory_bytes() // _HEAP_SHARE, _LEAST_HEAP), _MOST_HEAP)
     return [
         str(_java()),
         *JVM_FLAGS,
+        f"-Xmx{heap}",
+        f"-XX:{cache}={cache_path()}",
         f"-Djava.io.tmpdir={run}",
         # Netty looks here before it unpacks its library into the temporary directory, from which a
         # careful operator lets nothing be executed. The image has it here.

@@ -1,10 +1,11 @@
 """Every limit and every environment variable of the container, in one place."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+from container import resources
 
 
 class SettingsError(Exception):
@@ -51,7 +52,7 @@ class Settings:
         "Worker processes that share the models out among them; 0 takes one a CPU.",
     )
     lanes: int = _setting(
-        "MME_LANES", 4, "Connections from MMS to each shard: requests that it works on at once."
+        "MME_LANES", 8, "Connections from MMS to each shard: requests that it works on at once."
     )
     max_request_bytes: int = _setting(
         "MME_MAX_REQUEST_BYTES", 25 * 1024 * 1024, "A larger body is refused with 413."
@@ -99,7 +100,7 @@ class Settings:
             variable = setting.metadata["variable"]
             if text := environ.get(variable, ""):
                 values[setting.name] = _read(variable, text, setting.default)
-        values["shards"] = values.get("shards", 0) or len(os.sched_getaffinity(0))
+        values["shards"] = values.get("shards", 0) or resources.cpus()
         if not values.get("multi_model", True):
             values.setdefault("model_root", Path("/opt/ml/model"))
         return cls(**values)

@@ -103,8 +103,7 @@ class Supervisor:
             _end_all_children()
 
     def _start_mms(self) -> "subprocess.Popen[bytes]":
-        (self._run / "mms.properties").write_text(mms.properties(self._settings, self._run))
-        (self._run / "shard").mkdir()
+        mms.lay(self._settings, self._run)
         with self._mms_output.open("w") as output:
             return subprocess.Popen(
                 mms.command(self._run),
@@ -121,7 +120,7 @@ class Supervisor:
         options = {
             "--listen-fd": descriptor,
             "--mms-socket": mms.socket_path(self._run),
-            "--shard-home": self._run / "shard",
+            "--shard-home": mms.shard_home(self._run),
         }
         return subprocess.Popen(
             [
