@@ -120,8 +120,10 @@ def command(run: Path, cache: str = "AOTCache") -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """What MMS and its workers get to see: one thread each, for there are many models."""
+    """What MMS and its workers get to see: one thread and one heap each, for many models."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    # One heap for all threads: models then lie closer, and what one thread freed another can use.
+    threads["MALLOC_ARENA_MAX"] = "1"
     mine = {name: value for name, value in os.environ.items() if not name.startswith("MMS_")}
     return threads | mine
 

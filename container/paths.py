@@ -72,19 +72,30 @@ def check_url(url: str, model_root: Path) -> Path:
     outside = _bad(f"the url must be a directory below the model root {model_root}")
     if not url.startswith("/") or "\0" in url:
         raise outside
-    directory = Path(os.path.realpath(url))
-    root = Path(os.path.realpath(model_root))
-    if root == directory or root not in directory.parents:
+    directory = _resolved(url)
+    if not directory.startswith(f"{_resolved(str(model_root)).rstrip('/')}/"):
         raise outside
     try:
-        mode = directory.stat().st_mode
+        mode = os.stat(directory).st_mode  # noqa: PTH116  # a Path costs as much as all the rest
     except OSError as error:
         missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         reason = "no such directory" if missing else error.strerror
         raise FaultError(Fault.MODEL_NOT_FOUND, f"Model not found: {reason}: {url}") from None
     if not stat.S_ISDIR(mode):
         raise _bad(f"the url must be a directory with an unpacked model, not a file: {url}")
-    return directory
+    return Path(directory)
+
+
+def _resolved(path: str) -> str:
+    """The path without links, as the kernel sees it; step by step if there is no such file."""
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return os.path.realpath(path)
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115  # as above
+    finally:
+        os.close(descriptor)
 
 
 def _bad(sentence: str) -> FaultError:

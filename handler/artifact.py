@@ -5,11 +5,14 @@ a file of a newer release without a word and predicts something else. So what ca
 bytes is decided here.
 """
 
+import contextlib
 import enum
+import errno
 import json
 import os
 import re
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -71,19 +74,24 @@ def find(directory: str | Path, runtime: Version = RUNTIME) -> Artifact:
     """
     directory = Path(directory)
     try:
-        names = sorted(entry.name for entry in os.scandir(directory))
+        home = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for a NUL in the path
         raise HandlerError(Fault.MODEL_NOT_FOUND, f"no such directory: {directory}") from None
     except OSError as error:
         _refuse(f"{directory} cannot be read: {error.strerror}")
-    files = {name: _read(directory, name) for name in names if _is_candidate(directory, name)}
+    try:
+        names = sorted(os.listdir(home))  # noqa: PTH208  # of a descriptor
+        found = ((name, _read(home, name)) for name in names if _is_candidate(name))
+        files = {name: data for name, data in found if data is not None}
+    finally:
+        os.close(home)
     if len(files) > 1:
         files = {name: data for name, data in files.items() if _looks_like_a_model(data)} or files
     if len(files) > 1:
         _refuse(f"several model files: {_listed(list(files))}; leave one")
     if not files:
-        found = _listed(names) or "nothing"
-        _refuse(f"no model file: found {found}; accepted are *.json, *.ubj and {MANAGED_NAME}")
+        seen = _listed(names) or "nothing"
+        _refuse(f"no model file: found {seen}; accepted are *.json, *.ubj and {MANAGED_NAME}")
     name, data = files.popitem()
     form = _format(name, data)
     version = _version(name, form, data)
@@ -91,26 +99,56 @@ def find(directory: str | Path, runtime: Version = RUNTIME) -> Artifact:
     return Artifact(directory / name, form, version, data)
 
 
-def _is_candidate(directory: Path, name: str) -> bool:
+def size(directory: str | Path) -> int:
+    """Bytes in the files of a directory, links not followed; 0 when it cannot be looked at."""
+    try:
+        with os.scandir(directory) as entries:
+            return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
+    except (OSError, ValueError):
+        return 0
+
+
+def _is_candidate(name: str) -> bool:
     if name.startswith(".") or name in IGNORED:
         return False
-    return (name.endswith(SUFFIXES) or name == MANAGED_NAME) and not (directory / name).is_dir()
+    return name.endswith(SUFFIXES) or name == MANAGED_NAME
 
 
-def _read(directory: Path, name: str) -> bytes:
-    """Read a regular file below the directory; a link that leaves it is not followed."""
-    real = Path(os.path.realpath(directory / name))
-    if Path(os.path.realpath(directory)) not in real.parents:
-        _refuse(f"{name} is a link that leaves the model directory")
+def _read(home: int, name: str) -> bytes | None:
+    """Read a regular file of the directory; None for a directory, or a link to one."""
     try:
-        # Not blocking, so that a pipe cannot hold us; not following, for what was just resolved.
-        descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:  # noqa: PTH123  # of a descriptor
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with _opened(home, name) as descriptor:
+            status = os.fstat(descriptor)
+            if stat.S_ISDIR(status.st_mode):
+                return None
+            if not stat.S_ISREG(status.st_mode):
                 _refuse(f"{name} is not a regular file")
-            return file.read()
+            data = os.read(descriptor, status.st_size)
+            while len(data) < status.st_size and (more := os.read(descriptor, status.st_size)):
+                data += more  # one call reads two gigabytes at most
+            return data
     except OSError as error:
         _refuse(f"{name} cannot be read: {error.strerror}")
+
+
+@contextlib.contextmanager
+def _opened(home: int, name: str) -> Iterator[int]:
+    """Open a file of the directory; a link is followed if it does not leave the directory."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe cannot hold us
+    try:
+        descriptor = os.open(name, flags, dir_fd=home)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        directory = os.path.realpath(f"/proc/self/fd/{home}")
+        real = os.path.realpath(os.path.join(directory, name))  # noqa: PTH118  # not to be a Path
+        if not real.startswith(f"{directory}/") and not os.path.isdir(real):  # noqa: PTH112
+            _refuse(f"{name} is a link that leaves the model directory")
+        descriptor = os.open(real, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _looks_like_a_model(data: bytes) -> bool:

@@ -81,12 +81,13 @@ class Booster:
 
     Attributes:
         num_features: columns that a row must have.
+        size: bytes of the artifact.
 
     Raises:
         XgboostError: XGBoost does not take the bytes.
     """
 
-    __slots__ = ("_handle", "_one_at_a_time", "_threads", "_through_matrix", "num_features")
+    __slots__ = ("_handle", "_one_at_a_time", "_threads", "_through_matrix", "num_features", "size")
 
     def __init__(self, data: bytes, threads: int) -> None:
         _xgboost.XGBSetGlobalConfig(_QUIET)  # which each thread has of its own
@@ -96,6 +97,7 @@ class Booster:
         features = ctypes.c_uint64()
         _check(_xgboost.XGBoosterGetNumFeature(self._handle, ctypes.byref(features)))
         self.num_features = features.value
+        self.size = len(data)
         self._threads = threads
         linear = _contains(data, _LINEAR)
         self._through_matrix = linear or _contains(data, _DART)

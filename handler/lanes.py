@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import sys
 import traceback
 from typing import cast
 
@@ -11,12 +12,12 @@ import uvloop
 from handler import frames
 from handler.service import SERVICE, Service
 
-# Longer work leaves the loop to the other lanes; XGBoost lets go of the interpreter meanwhile.
-_SMALL_BODY_BYTES = 16 * 1024
+_SWITCH_SECONDS = 0.0005  # a thread with long work lets the loop run after so long
 
 
 def serve(listener: socket.socket) -> None:
     """Accept lanes on ``listener`` and answer them until the process is killed."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
     uvloop.run(_serve(listener))
 
 
@@ -48,7 +49,7 @@ class Lane(asyncio.Protocol):
         if len(frame) < self._needed:
             return
         try:
-            message, length = frames.read(frame)
+            message, _ = frames.read(frame)
         except frames.IncompleteError as incomplete:
             self._needed = incomplete.needed
             self._received = self._received or bytearray(data)
@@ -61,9 +62,9 @@ class Lane(asyncio.Protocol):
         self._received, self._needed = bytearray(), 1
         if isinstance(message, frames.Load):
             self._transport.write(frames.loaded(message.name, os.getpid()))
-        elif length < _SMALL_BODY_BYTES and message.headers.get("mme-operation") == "invoke":
+        elif not self._service.takes_long(message.headers, message.body):
             self._transport.write(self._answer(message))
-        else:
+        else:  # it leaves the loop to the other lanes
             work = self._loop.run_in_executor(None, self._answer, message)
             work.add_done_callback(lambda done: self._transport.write(done.result()))
 

@@ -23,6 +23,10 @@ class Model(Protocol):
     def num_features(self) -> int:
         """Columns that a row must have."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of the artifact."""
+
     def predict(self, rows: Floats) -> Floats:
         """Predict with all rounds.
 

@@ -20,6 +20,7 @@ from handler.model import Model, load_model
 from handler.settings import Settings
 
 OPERATION, MODEL, CONTENT_TYPE = "mme-operation", "mme-model", "mme-content-type"
+_SMALL_BODY_BYTES, _SMALL_MODEL_BYTES, _SMALL_WORK = 16 * 1024, 256 * 1024, 2 * 10**9
 _SINGLE = ""  # the name under which an unmodified MMS's one model is kept
 
 
@@ -65,6 +66,14 @@ class Service:
         except Exception as error:  # the boundary: each becomes an answer
             return fault_answer(error)
         return Answer(200, content_types.JSON, b"{}\n")
+
+    def takes_long(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """Whether the answer to a request of the gate takes more than about a millisecond."""
+        if headers.get(OPERATION) == "load":
+            return artifact.size(os.fsdecode(body)) > _SMALL_MODEL_BYTES
+        model = self._models.get(headers.get(MODEL, _SINGLE))
+        work = len(body) * model.size if model else 0  # about rows by trees
+        return len(body) > _SMALL_BODY_BYTES or work > _SMALL_WORK
 
     def load(self, name: str, directory: Path) -> None:
         """Make the model in ``directory`` resident, in place of another of that name.
