@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
@@ -13,6 +14,7 @@ from container.models import Model, Register, State
 from container.paths import check_name, read_load_request
 from container.settings import Settings
 from container.shards import Answer, Shard
+from container.spread import Spread
 
 MAX_PASSED_ON_BYTES = 1024  # of one header; as much as the platform takes
 SINGLE = "model"  # the name of the one model of an endpoint that is not multi-model
@@ -30,6 +32,7 @@ class Api:
         self._settings = settings
         self._shards = shards
         self._register = Register()
+        self.spread = Spread(shards)
         self._loading_again: dict[str, asyncio.Task[Answer]] = {}
 
     async def __call__(self, request: Request) -> Response:
@@ -152,6 +155,7 @@ class Api:
             async with asyncio.timeout(seconds):
                 while model.in_flight or not model.load_is_over:
                     await model.changed()
+                await self.spread.forget(model)
                 answer = await model.shard.unload(model.key)
         except TimeoutError:
             raise FaultError(Fault.INTERNAL, f"{name} did not unload in {seconds} s") from None
@@ -190,14 +194,21 @@ class Api:
                 model.notify()
 
     async def _ask(self, model: Model, request: Request) -> Answer:
-        """Ask the model's shard; a worker that lost the model in a crash loads it again first."""
+        """Ask a shard; a worker that lost the model in a crash loads it again first."""
         content_type = _short(request, b"content-type")
         accept = _short(request, b"accept")
-        answer = await model.shard.invoke(model.key, request.body, content_type, accept)
+        shard = self.spread.choose(model)
+        begun = time.monotonic()
+        answer = await shard.invoke(model.key, request.body, content_type, accept)
+        self.spread.answered(model, time.monotonic() - begun)
+        if answer.status == 404 and shard is not model.shard:
+            self.spread.lost(model, shard)
+            answer = await model.shard.invoke(model.key, request.body, content_type, accept)
         if answer.status == 404:
             loaded = await self._load_again(model)
             if loaded.status == 404:
                 self._register.remove(model)
+                await self.spread.forget(model)
             if loaded.status != 200:
                 log("lost", model=model.name, status=loaded.status, answer=_text(loaded))
                 return loaded

@@ -89,13 +89,14 @@ class Gate:
             raise RuntimeError(answer.body.decode("utf-8", "replace"))
 
     async def _sweep(self) -> None:
-        """Once a second, refuse what clients began to send too long ago."""
+        """Once a second, refuse what was begun too long ago, and look after hot models."""
         deadline = self._settings.receive_deadline_seconds
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             received_before = time.monotonic() - deadline
             for connection in tuple(self._connections):
                 connection.expire(received_before, deadline)
+            self._api.spread.sweep()
 
 
 def _finish(stop: "asyncio.Future[int]", status: int) -> None:

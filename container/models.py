@@ -31,23 +31,22 @@ class Model:
     state: State = State.LOADING
     load_is_over: bool = False  # however it ended
     in_flight: int = 0
-    _waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    key: bytes = field(init=False)  # the name as a header can carry it
+    _waiters: list[asyncio.Future[None]] | None = None
 
-    @property
-    def key(self) -> bytes:
-        """The name as a header can carry it."""
-        return quote(self.name, safe="").encode()
+    def __post_init__(self) -> None:
+        self.key = quote(self.name, safe="").encode()
 
     async def changed(self) -> None:
         """Wait until something above has changed; look what, since it may be another thing."""
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self._waiters = [*(self._waiters or ()), waiter]
         await waiter
 
     def notify(self) -> None:
         """Wake who waits for a change."""
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
 

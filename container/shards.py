@@ -29,6 +29,7 @@ class Shard:
     def __init__(self, number: int, socket_path: Path, settings: Settings) -> None:
         self.name = f"shard-{number}"
         self.models = 0  # how many the gate has put here
+        self.in_flight = 0  # calls that wait for a lane or are in one
         self._lanes = settings.lanes
         self._pool = Pool(socket_path, settings.lanes)
         self._prefix = (
@@ -97,11 +98,14 @@ class Shard:
             headers,
             body,
         )
+        self.in_flight += 1
         try:
             reply = await self._pool.ask(request)
         except ConnectionError as error:
             sentence = f"the model server is restarting; try again ({error})"
             raise FaultError(Fault.UNAVAILABLE, sentence) from None
+        finally:
+            self.in_flight -= 1
         return _answer_of(reply)
 
 
