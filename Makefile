@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 IMAGE ?= xgboost-mme
 ARGS ?=
 QUICK ?=
+RESIDENT ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test lint bench image docs lock clean
@@ -39,8 +40,16 @@ lint: setup ## formatting, lint and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-bench: setup ## measure beside stock MMS and write the README's table (QUICK=1: only show it)
-	@$(BIN)/python -m benchmarks.serve $(if $(QUICK),--quick)
+bench: setup .venv-mlserver/.done ## measure beside the peers; QUICK=1, RESIDENT=models
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(RESIDENT),--resident $(RESIDENT))
+
+# The peer that cannot share our environment. Its Python must be one that it supports, below 3.13.
+.venv-mlserver/.done: .ci/lock/mlserver.txt
+	for p in python3.12 $(HOME)/.pyenv/versions/3.12.*/bin/python3 python3.11 \
+		$(HOME)/.pyenv/versions/3.11.*/bin/python3; do \
+		$$p -c 'import ensurepip' 2>/dev/null && $$p -m venv .venv-mlserver && break; done
+	.venv-mlserver/bin/pip install -q --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 image: ## build the container's image
 	docker build --network host -t $(IMAGE) .

@@ -17,6 +17,6 @@ def handle(data: list[dict[str, Any]] | None, context: Any) -> list[str] | None:
         return None
     answers = []
     for request in data:
-        row = np.array([request["body"].split(",")], dtype=np.float32)
-        answers.append(json.dumps(booster.inplace_predict(row).tolist()))
+        rows = np.array([line.split(",") for line in request["body"].split("\n")], dtype=np.float32)
+        answers.append(json.dumps(booster.inplace_predict(rows).tolist()))
     return answers
