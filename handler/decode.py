@@ -22,8 +22,7 @@ Floats = NDArray[np.float32]
 
 LIBSVM, X_LIBSVM = "text/libsvm", "text/x-libsvm"
 _CHARSETS = ("utf-8", "utf8", "us-ascii")
-# What only numbers, commas and line ends are made of: such text needs no look at each field.
-_PLAIN = b"0123456789+-.eE, \r\n"
+_NUMBER_BYTES = b"0123456789+-.eE \r"  # what is left of plain CSV without them is its separators
 _NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)", re.ASCII | re.IGNORECASE)
 # As many as the largest body of the dense types can hold, a byte each: sparse rows grow when they
 # become dense, and a small body of labels alone would otherwise fill the memory.
@@ -117,43 +116,34 @@ def _read_csv(body: bytes, num_features: int) -> Floats:
 
 def _read_csv_block(block: bytes, first_row: int, num_features: int) -> Floats:
     """Rows of CSV, which JSON's reader reads many times faster when they are plain numbers."""
-    plain = not block.translate(None, _PLAIN)
-    if plain:
-        rows = b"[[%b]]" % block.replace(b"\r\n", b"\n").replace(b"\n", b"],[")
-        for text in (rows, _with_nulls(rows)):
-            with contextlib.suppress(ValueError):
-                table = _table(orjson.loads(text), num_features)
-                if table is not None:
-                    return table
+    separators = block.translate(None, _NUMBER_BYTES) + b"\n"
+    rows = separators.count(b"\n")
+    if separators == (b"," * (num_features - 1) + b"\n") * rows:  # and nothing else is there
+        cells = b"[%b]" % block.replace(b"\n", b",")
+        for text in (cells, _with_nulls(cells)):
+            with contextlib.suppress(ValueError, TypeError, OverflowError):
+                packed = _packed(orjson.loads(text))
+                return np.frombuffer(packed, np.float32).reshape(rows, num_features)
     # Otherwise written, or a mistake, which will be found where it is.
+    plain = not separators.strip(b",\n")
     lines = block.decode().replace("\r\n", "\n").split("\n")
     return _float32(
         [_read_csv_row(row, line, num_features, plain) for row, line in enumerate(lines, first_row)]
     )
 
 
-def _with_nulls(rows: bytes) -> bytes:
-    """The same rows of JSON with a null in each empty field."""
-    rows = rows.replace(b",,", b",null,").replace(b",,", b",null,")
-    return rows.replace(b"[,", b"[null,").replace(b",]", b",null]")
-
-
-def _table(rows: list[list[Any]], num_features: int) -> Floats | None:
-    """Rows of numbers and None as one array, or None when they are not that."""
-    parts = []
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        block = rows[start : start + _BLOCK_ROWS]
-        if set(map(len, block)) != {num_features}:
-            return None
-        cells = list(itertools.chain.from_iterable(block))
-        try:
-            parts.append(_packed(cells))
-        except (TypeError, OverflowError):
-            return None
-    return np.frombuffer(b"".join(parts), dtype=np.float32).reshape(len(rows), num_features)
+def _with_nulls(cells: bytes) -> bytes:
+    """The same JSON with a null in each empty field."""
+    cells = cells.replace(b",,", b",null,").replace(b",,", b",null,")
+    return cells.replace(b"[,", b"[null,").replace(b",]", b",null]")
 
 
 def _packed(cells: list[Any]) -> bytes:
+    """Numbers, and None for a missing one, as the bytes of float32.
+
+    Raises:
+        TypeError, OverflowError: one is something else, or too large.
+    """
     try:
         return struct.pack(f"{len(cells)}f", *cells)
     except struct.error:
@@ -243,10 +233,24 @@ def _read_json(body: bytes, num_features: int) -> Floats:
     rows = value if isinstance(value[0], list) else [value]
     # A boolean would pass for a number, were it not for these words.
     if set(map(type, rows)) == {list} and b"true" not in body and b"false" not in body:
-        table = _table(rows, num_features)
-        if table is not None:
-            return table
+        with contextlib.suppress(TypeError, OverflowError, ValueError):
+            return _table(rows, num_features)
     return _float32([_read_json_row(row, cells, num_features) for row, cells in enumerate(rows, 1)])
+
+
+def _table(rows: list[list[Any]], num_features: int) -> Floats:
+    """Rows as one array, a block at a time.
+
+    Raises:
+        TypeError, OverflowError, ValueError: they are not rows of so many numbers and None.
+    """
+    parts = []
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block = rows[start : start + _BLOCK_ROWS]
+        if set(map(len, block)) != {num_features}:
+            raise ValueError("not of one width")
+        parts.append(_packed(list(itertools.chain.from_iterable(block))))
+    return np.frombuffer(b"".join(parts), np.float32).reshape(len(rows), num_features)
 
 
 def _read_odd_json(body: bytes) -> Any:

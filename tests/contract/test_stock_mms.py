@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import xgboost
-
 from benchmarks.peers import StockMms
+
 from mme.client import Client, Reply
 from tests.contract.test_invoke import BODIES, Rows
 from tests.support import Serve, error_of, saved
