@@ -15,7 +15,15 @@ from typing import NamedTuple
 
 from benchmarks import measures, models, report, wrk
 from benchmarks.measures import Figures
-from benchmarks.systems import MlServer, MmsFloor, Ours, StockMms, System, missing_parts
+from benchmarks.systems import (
+    MlServer,
+    MmsFloor,
+    Ours,
+    StockMms,
+    System,
+    UntunedFloor,
+    missing_parts,
+)
 from benchmarks.wrk import Load
 
 LARGE = "large"
@@ -140,17 +148,20 @@ class Run:
         stock = StockMms(self._directory("warm stock"), count, self._model)
         mlserver = MlServer(self._directory("warm MLServer"), count, self._model)
         floor = MmsFloor(self._directory("warm floor"), 1, self._model)
+        untuned = UntunedFloor(self._directory("warm untuned floor"), 1, self._model)
+        floors = (floor, untuned)
         peers: tuple[System, ...] = (ours, stock, mlserver)
         for system in peers:
             models.lay(system.store, 1, large, LARGE)
         with contextlib.ExitStack() as stack:
-            for system in (*peers, floor):
+            for system in (*peers, *floors):
                 stack.enter_context(started(system))
             for system, loaded in ((ours, plan.zipf_models), (stock, count), (mlserver, count)):
                 for number in range(loaded):
                     system.load(f"m{number}")
                 system.load(f"{LARGE}0")
-            floor.load("m0")
+            for system in floors:
+                system.load("m0")
             for system in peers:
                 measures.same(system, system.ask("m1", 3), self._expected * 3)
                 measures.same(system, system.ask(f"{LARGE}0"), models.expected(large))
@@ -173,10 +184,11 @@ class Run:
                         mine = load._replace(models=plan.zipf_models)
                     asked.append((f"{what}|{system.name}", system, mine))
                 if what.endswith(("connection", "connections")) and "hot" not in what:
-                    asked.append((f"{what}|{floor.name}", floor, load._replace(models=1)))
-            for system in (*peers, floor):  # until Java has compiled what it will
+                    for system in floors:
+                        asked.append((f"{what}|{system.name}", system, load._replace(models=1)))
+            for system in (*peers, *floors):  # until Java has compiled what it will
                 for _ in range(2):
-                    mine = Load(8, 1 if system is floor else count)
+                    mine = Load(8, 1 if system in floors else count)
                     wrk.run(system, mine, plan.seconds)
             flat = measures.in_turns(asked, plan.rounds, plan.seconds)
         results: dict[str, dict[str, Figures]] = {}

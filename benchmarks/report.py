@@ -13,7 +13,8 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "peers.json"
 CHART = HERE / "results" / "peers.svg"
 README, GOALS = HERE.parent / "README.md", HERE / "README.md"
-OURS, STOCK, MLSERVER, FLOOR = "xgboost-mme", "stock MMS", "MLServer", "MMS floor"
+OURS, STOCK, MLSERVER = "xgboost-mme", "stock MMS", "MLServer"
+FLOOR, UNTUNED = "MMS floor", "MMS floor, untuned"
 PEERS = (OURS, STOCK, MLSERVER)
 THROUGHPUTS = ("8 connections", "32 connections")
 
@@ -199,6 +200,7 @@ def _goals(results: Results) -> list[Goal]:
     their_memory = _at(results, MLSERVER, 10_000)["model_mb"]
     faster, smaller = stock_best / ours["median_ms"], stock_memory / ours["model_mb"]
     one, floor = warm["1 connection"][OURS], warm["1 connection"][FLOOR]["median"]
+    untuned = one["median"] / warm["1 connection"][UNTUNED]["median"]
     to_floor, to_stock = (
         one["median"] / floor,
         warm["1 connection"][STOCK]["median"] / one["median"],
@@ -232,8 +234,8 @@ def _goals(results: Results) -> list[Goal]:
         ),
         Goal(
             "one row, warm, through the gate: median, p90",
-            f"{to_floor:.2f} x the floor, {to_stock:.1f} x faster than stock MMS; p90 "
-            f"{one['p90']:.2f} ms",
+            f"{to_floor:.2f} x the floor ({untuned:.2f} x that of MMS untuned), {to_stock:.1f} x "
+            f"faster than stock MMS; p90 {one['p90']:.2f} ms",
             "1.4 x the floor, p90 0.9 ms",
             "1.7 x the floor, 2.2 x faster than stock MMS",
             to_floor <= 1.4 and one["p90"] <= 0.9,

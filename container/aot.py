@@ -39,7 +39,7 @@ def main() -> int:
         mms.lay(settings, run)
         with (run / "said").open("w+") as said:
             java = subprocess.Popen(
-                mms.command(run, cache="AOTCacheOutput"),
+                mms.command(settings, run, cache="AOTCacheOutput"),
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,

@@ -28,6 +28,7 @@ JVM_FLAGS = (
 )
 # Of the container's memory an eighth: room for bodies of the largest size, but models come first.
 _HEAP_SHARE, _LEAST_HEAP, _MOST_HEAP = 8, 128 * 1024**2, 1024**3
+SHARD_MARK = ".shard"  # tells the handler under MMS's own worker that models come by requests
 FRAME_BYTES = 64 * 1024  # headers and the gate's own line beside a body of the largest size
 
 
@@ -61,10 +62,11 @@ def lay(settings: Settings, run: Path) -> None:
     """Put into the private directory what a start needs."""
     (run / "mms.properties").write_text(properties(settings, run))
     shard_home(run).mkdir()
+    (shard_home(run) / SHARD_MARK).touch()
 
 
 def shard_home(run: Path) -> Path:
-    """The empty model directory of every shard."""
+    """The model directory of every shard, with no model in it."""
     return run / "shard"
 
 
@@ -78,11 +80,12 @@ def cache_path() -> Path:
     return Path(sys.prefix) / "lib" / "mms.aot"
 
 
-def command(run: Path, cache: str = "AOTCache") -> list[str]:
+def command(settings: Settings, run: Path, cache: str = "AOTCache") -> list[str]:
     """The call of Java, for a server whose private directory is ``run``.
 
     Args:
-        run: as ``properties`` got it.
+        settings: of the container.
+        run: the private directory.
         cache: the JVM's option that is given ``cache_path``.
 
     Raises:
@@ -94,7 +97,7 @@ def command(run: Path, cache: str = "AOTCache") -> list[str]:
             "Multi Model Server is not installed: pip install multi-model-server"
         )
     home = Path(spec.submodule_search_locations[0])
-    worker = Path(sysconfig.get_path("scripts")) / "mme-worker"
+    worker = Path(sysconfig.get_path("scripts")) / settings.worker
     if not worker.exists():
         raise MissingPartError(f"{worker} is missing: install this project with pip")
     heap = min(max(resources.memory_bytes() // _HEAP_SHARE, _LEAST_HEAP), _MOST_HEAP)

@@ -54,6 +54,12 @@ class Settings:
     lanes: int = _setting(
         "MME_LANES", 8, "Connections from MMS to each shard: requests that it works on at once."
     )
+    worker: Path = _setting(
+        "MME_WORKER",
+        Path("mme-worker"),
+        "The program that MMS starts for a shard. A Python runs MMS's own worker with our handler: "
+        "slower, and right only with `MME_LANES=1`, since each lane is then a process.",
+    )
     max_request_bytes: int = _setting(
         "MME_MAX_REQUEST_BYTES", 25 * 1024 * 1024, "A larger body is refused with 413."
     )

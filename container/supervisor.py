@@ -106,7 +106,7 @@ class Supervisor:
         mms.lay(self._settings, self._run)
         with self._mms_output.open("w") as output:
             return subprocess.Popen(
-                mms.command(self._run),
+                mms.command(self._settings, self._run),
                 stdin=subprocess.DEVNULL,
                 stdout=output,  # two lines of no use, or why it did not start
                 cwd=self._run,

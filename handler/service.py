@@ -16,11 +16,13 @@ from sagemaker_inference import content_types
 
 from handler import artifact, decode, encode
 from handler.errors import Fault, HandlerError
+from handler.memory import Freed
 from handler.model import Model, load_model
 from handler.settings import Settings
 
 OPERATION, MODEL, CONTENT_TYPE = "mme-operation", "mme-model", "mme-content-type"
 _SMALL_BODY_BYTES, _SMALL_MODEL_BYTES, _SMALL_WORK = 16 * 1024, 256 * 1024, 2 * 10**9
+_SHARD_MARK = ".shard"  # in the directory of a service that the gate loads models into
 _SINGLE = ""  # the name under which an unmodified MMS's one model is kept
 
 
@@ -41,6 +43,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self._models: dict[str, Model] = {}
+        self._freed = Freed()
         self._settings = settings
 
     def answer(self, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -69,11 +72,15 @@ class Service:
 
     def takes_long(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether the answer to a request of the gate takes more than about a millisecond."""
-        if headers.get(OPERATION) == "load":
+        operation = headers.get(OPERATION)
+        if operation == "load":
             return artifact.size(os.fsdecode(body)) > _SMALL_MODEL_BYTES
         model = self._models.get(headers.get(MODEL, _SINGLE))
-        work = len(body) * model.size if model else 0  # about rows by trees
-        return len(body) > _SMALL_BODY_BYTES or work > _SMALL_WORK
+        size = model.size if model else 0
+        if operation == "unload":
+            return size > _SMALL_MODEL_BYTES or self._freed.enough(size)
+        # The body's bytes times the model's are about rows times trees.
+        return len(body) > _SMALL_BODY_BYTES or len(body) * size > _SMALL_WORK
 
     def load(self, name: str, directory: Path) -> None:
         """Make the model in ``directory`` resident, in place of another of that name.
@@ -85,7 +92,11 @@ class Service:
 
     def unload(self, name: str) -> None:
         """Let a model go; one that is not resident is gone already."""
-        self._models.pop(name, None)
+        model = self._models.pop(name, None)
+        if model is not None:
+            size = model.size
+            del model  # the last reference, unless a prediction goes on
+            self._freed.add(size)
 
     def invoke(
         self, name: str, content_type: str | None, accept: str | None, body: bytes
@@ -133,7 +144,9 @@ def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes] | Non
         HandlerError: the model in the directory cannot be served.
     """
     if data is None:
-        SERVICE.load(_SINGLE, Path(context.system_properties["model_dir"]))
+        directory = Path(context.system_properties["model_dir"])
+        if not (directory / _SHARD_MARK).exists():
+            SERVICE.load(_SINGLE, directory)
         return None
     return [_answer_one(request, index, context) for index, request in enumerate(data)]
 

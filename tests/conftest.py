@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,16 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
         server.close()
 
 
-@pytest.fixture(scope="session")
-def server(serve: Serve) -> Server:
-    """The one server that tests share which leave it as they found it."""
-    return serve()
+WORKERS = {
+    "our-worker": {},
+    "mms-worker": {"MME_WORKER": sys.executable, "MME_LANES": "1"},
+}
+
+
+@pytest.fixture(scope="session", params=WORKERS)
+def server(serve: Serve, request: pytest.FixtureRequest) -> Server:
+    """The one server that tests share which leave it as they found it, with either worker."""
+    return serve(**WORKERS[request.param])
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import xgboost
-from benchmarks.peers import descendants
 
+from benchmarks.processes import descendants
 from mme.client import Client
 from tests.support import (
     START_SECONDS,

@@ -6,19 +6,25 @@ from pathlib import Path
 
 import pytest
 import xgboost
-from benchmarks.peers import StockMms
 
+from benchmarks.systems import StockMms
 from mme.client import Client, Reply
 from tests.contract.test_invoke import BODIES, Rows
 from tests.support import Serve, error_of, saved
 
 
+class StockWithOurHandler(StockMms):
+    """Not the least handler."""
+
+    handler = "handler.service:handle"
+
+
 @pytest.fixture(scope="module")
 def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, Path]]:
     """MMS as its manual starts it, and its model store."""
-    server = StockMms(tmp_path_factory.mktemp("stock"), "handler.service:handle")
+    server = StockWithOurHandler(tmp_path_factory.mktemp("stock"), 0, b"")
     try:
-        server.wait_healthy()
+        server.start()
         yield server.client, server.store
     finally:
         server.stop()

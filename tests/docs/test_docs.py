@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import serve
+from benchmarks import report
 from mme.process import free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -158,7 +158,11 @@ def test_links() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_measured_table() -> None:
-    """The README's table is what the benchmark's results say."""
-    results = json.loads(serve.RESULTS.read_text())
-    assert serve.with_table(serve.README.read_text(), results) == serve.README.read_text()
+def test_measured_tables() -> None:
+    """The tables in README.md and benchmarks/ are what the benchmark's results say."""
+    results = json.loads(report.RESULTS.read_text())
+    for page, table in (
+        (report.README, report.comparison(results)),
+        (report.GOALS, report.goals(results)),
+    ):
+        assert report.with_table(page.read_text(), table) == page.read_text()
