@@ -184,8 +184,8 @@ class Run:
                         mine = load._replace(models=plan.zipf_models)
                     asked.append((f"{what}|{system.name}", system, mine))
                 if what.endswith(("connection", "connections")) and "hot" not in what:
-                    for system in floors:
-                        asked.append((f"{what}|{system.name}", system, load._replace(models=1)))
+                    one = load._replace(models=1)
+                    asked.extend((f"{what}|{system.name}", system, one) for system in floors)
             for system in (*peers, *floors):  # until Java has compiled what it will
                 for _ in range(2):
                     mine = Load(8, 1 if system in floors else count)
