@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 IMAGE ?= xgboost-mme
 ARGS ?=
 QUICK ?=
+ONLY ?=
 RESIDENT ?=
 
 .DEFAULT_GOAL := help
@@ -40,8 +41,9 @@ lint: setup ## formatting, lint and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-bench: setup .venv-mlserver/.done ## measure beside the peers; QUICK=1, RESIDENT=models
-	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(RESIDENT),--resident $(RESIDENT))
+bench: setup .venv-mlserver/.done ## measure beside the peers; QUICK=1, ONLY=part, RESIDENT=models
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(RESIDENT),--resident $(RESIDENT))
 
 # The peer that cannot share our environment. Its Python must be one that it supports, below 3.13.
 .venv-mlserver/.done: .ci/lock/mlserver.txt

@@ -9,15 +9,17 @@ import contextlib
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import measures, models, report, wrk
+from benchmarks import measures, models, path, report, wrk
 from benchmarks.measures import Figures
 from benchmarks.systems import (
+    DirectWorker,
     MlServer,
     MmsFloor,
+    OneShard,
     Ours,
     StockMms,
     System,
@@ -25,6 +27,7 @@ from benchmarks.systems import (
     missing_parts,
 )
 from benchmarks.wrk import Load
+from mme.client import Client
 
 LARGE = "large"
 
@@ -42,6 +45,7 @@ class Plan(NamedTuple):
     zipf_models: int
     rounds: int
     seconds: int
+    beside: int
 
 
 FULL = Plan(
@@ -55,6 +59,7 @@ FULL = Plan(
     zipf_models=10_000,
     rounds=5,
     seconds=3,
+    beside=2000,
 )
 QUICK = Plan(
     ours=(0, 100, 1000),
@@ -67,6 +72,7 @@ QUICK = Plan(
     zipf_models=1000,
     rounds=2,
     seconds=1,
+    beside=300,
 )
 
 
@@ -200,6 +206,47 @@ class Run:
         results["XGBoost alone"] = alone
         return results
 
+    def beside(self) -> dict[str, Figures]:
+        """One row of one model, while the same shard has long work with another."""
+        system = OneShard(self._directory("beside"), 2, self._model)
+        models.lay(system.store, 1, models.large_model(), LARGE)
+        with started(system), Client("127.0.0.1", system.port) as other:
+
+            def ask(rows: int) -> None:
+                reply = other.invoke("m1", system.body(rows))
+                system.check(reply)
+
+            def load_large() -> None:
+                system.check(other.load(f"{LARGE}0", str(system.store / f"{LARGE}0")))
+                system.check(other.unload(f"{LARGE}0"))
+
+            for number in range(2):
+                system.load(f"m{number}")
+            measures.beside(system, None, self._plan.beside)  # Java compiles
+            work: dict[str, Callable[[], None] | None] = {
+                "nothing else": None,
+                "requests of 10,000 rows": lambda: ask(10_000),
+                "requests of 20 MB": lambda: ask(20_000_000 // (len(models.ROW) + 1)),
+                "loads of 500 trees of depth 8": load_large,
+            }
+            return {
+                what: measures.beside(system, long_work, self._plan.beside)
+                for what, long_work in work.items()
+            }
+
+    def path(self) -> Figures:
+        """Where the time of one warm row goes."""
+        ours = Ours(self._directory("path ours"), 1, self._model)
+        direct = DirectWorker(self._directory("path direct"), 1, self._model)
+        floor = MmsFloor(self._directory("path floor"), 1, self._model)
+        with contextlib.ExitStack() as stack:
+            for system in (ours, direct, floor):
+                stack.enter_context(started(system))
+                system.load("m0")
+            stages = path.stages(ours, direct, floor, self._plan.rounds, self._plan.seconds)
+        worker = path.worker(self._model, self._directory("path worker"))
+        return {"stages": stages, "worker_us": worker}
+
     def resident(self, count: int) -> Figures:
         """How so many models live in one container: each loaded, and each answering."""
         system = Ours(self._directory("resident"), count + self._plan.samples, self._model)
@@ -214,6 +261,8 @@ def main() -> int:
     """Run, show what was seen, and write it unless it was a quick run."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less of all; writes nothing")
+    parts = ("cold", "warm", "beside", "path")
+    parser.add_argument("--only", choices=parts, help="one part of it")
     parser.add_argument("--resident", type=int, metavar="N", help="only: N models in one container")
     parser.add_argument("--report", action="store_true", help="only: write the tables again")
     args = parser.parse_args()
@@ -229,7 +278,9 @@ def main() -> int:
             if args.resident:
                 results = {"resident": run.resident(args.resident)}
             else:
-                results = {"machine": report.machine(), "cold": run.cold(), "warm": run.warm()}
+                chosen = [args.only] if args.only else parts
+                results = {part: getattr(run, part)() for part in chosen}
+                results["machine"] = report.machine()
         except RuntimeError as error:
             sys.stderr.write(f"{error}\n")
             return 1

@@ -1,6 +1,8 @@
 """What is measured of a system: cold loads and memory one system at a time, the rest in turns."""
 
+import concurrent.futures
 import statistics
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -94,6 +96,37 @@ def in_turns(
         }
         for key, results in seen.items()
     }
+
+
+def beside(system: System, long_work: Callable[[], None] | None, requests: int) -> Figures:
+    """One-row requests for one model, while another client has long work done, if any.
+
+    Args:
+        system: started, with ``m0`` loaded.
+        long_work: done again and again, through a client of its own.
+        requests: that are timed.
+    """
+    over = threading.Event()
+    done = 0
+
+    def go_on() -> None:
+        nonlocal done
+        while long_work is not None and not over.is_set():
+            long_work()
+            done += 1
+
+    times: list[float] = []
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        work = pool.submit(go_on)
+        try:
+            while len(times) < requests or (long_work is not None and not done):
+                begun = time.perf_counter()
+                system.ask("m0")
+                times.append(1000 * (time.perf_counter() - begun))
+        finally:
+            over.set()
+        work.result()
+    return {"long_done": done, **spread(times)}
 
 
 def xgboost_alone(data: bytes, rows: int) -> Figures:

@@ -14,6 +14,7 @@ CITY = "Houston_TX"
 FEATURES = 6
 ROW = b"1994,3188,5,1.5,1.62,3"
 NUMBERS = [float(field) for field in ROW.split(b",")]
+_NAMES = 50_000  # of one file; a file system has a limit
 LARGE_TREES, LARGE_DEPTH, LARGE_ROWS = 500, 8, 20_000
 
 
@@ -43,13 +44,14 @@ def large_model() -> bytes:
 
 
 def lay(root: Path, count: int, data: bytes, prefix: str = "m") -> None:
-    """Put a model into so many directories, as one file with many names: the disk is not measured.
+    """Put a model into so many directories, as a file with many names: the disk is not measured.
 
     A directory is ``root/<prefix><number>``, the file in it ``model.ubj``.
     """
-    original = root / f"{prefix}.original"
-    original.write_bytes(data)
     for number in range(count):
+        if number % _NAMES == 0:
+            original = root / f"{prefix}{number}.original"
+            original.write_bytes(data)
         directory = root / f"{prefix}{number}"
         directory.mkdir()
         os.link(original, directory / "model.ubj")

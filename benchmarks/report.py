@@ -13,8 +13,9 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "peers.json"
 CHART = HERE / "results" / "peers.svg"
 README, GOALS = HERE.parent / "README.md", HERE / "README.md"
+PERFORMANCE = HERE.parent / "docs" / "07-performance.md"
 OURS, STOCK, MLSERVER = "xgboost-mme", "stock MMS", "MLServer"
-FLOOR, UNTUNED = "MMS floor", "MMS floor, untuned"
+FLOOR, UNTUNED, WITHOUT_GATE = "MMS floor", "MMS floor, untuned", "without the gate"
 PEERS = (OURS, STOCK, MLSERVER)
 THROUGHPUTS = ("8 connections", "32 connections")
 
@@ -55,7 +56,8 @@ def _rounded(value: Any) -> Any:
 def write() -> None:
     """Write the tables and the chart from the data."""
     results = _load()
-    for page, table in ((README, comparison(results)), (GOALS, goals(results))):
+    for page, make in TABLES.items():
+        table = make(results)
         page.write_text(with_table(page.read_text(), table))
     _draw(results)
 
@@ -70,9 +72,9 @@ def with_table(page: str, table: str) -> str:
 
 def as_text(results: Results) -> str:
     """All tables, for a run that writes nothing."""
-    if "cold" not in results:
+    if not {"cold", "warm", "path", "beside"} <= set(results):
         return json.dumps(_rounded(results), indent=1) + "\n"
-    return comparison(results) + "\n" + goals(results)
+    return "\n".join(make(results) for make in TABLES.values())
 
 
 class Row(NamedTuple):
@@ -274,6 +276,48 @@ def _goals(results: Results) -> list[Goal]:
             resident >= 100_000,
         ),
     ]
+
+
+def where_time_goes(results: Results) -> str:
+    """One warm row, stage by stage, and long work beside it."""
+    stages, steps = results["path"]["stages"], results["path"]["worker_us"]
+    floor, direct, ours = (stages[name] for name in (FLOOR, WITHOUT_GATE, OURS))
+
+    def cpu(stage: dict[str, Any], kind: str) -> str:
+        return f"{stage['cpu_us'][kind]:.0f}"
+
+    worker = direct["median_us"] - floor["median_us"]
+    gate = ours["median_us"] - direct["median_us"]
+    lines = [
+        "| one row, warm | latency, one connection | processor time, eight connections |",
+        "|---|---|---|",
+        f"| client, MMS and a lane, with a constant answer | {floor['median_us']:.0f} us "
+        f"| {cpu(ours, 'java')} us in Java |",
+        f"| the worker's work | + {worker:.0f} us | {cpu(ours, 'worker')} us |",
+        f"| the gate | + {gate:.0f} us | {cpu(ours, 'gate')} us |",
+        f"| **together** | **{ours['median_us']:.0f} us** "
+        f"| **{sum(ours['cpu_us'].values()):.0f} us** |",
+        "",
+        "| in the worker, in a loop of its own | |",
+        "|---|---|",
+        *(f"| {step} | {taken:.1f} us |" for step, taken in steps.items()),
+        "",
+        "| one row of one model, while the same shard has | median | p90 | long ones done |",
+        "|---|---|---|---|",
+        *(
+            f"| {what} | {seen['median_ms']:.2f} ms | {seen['p90_ms']:.2f} ms "
+            f"| {seen['long_done']} |"
+            for what, seen in results["beside"].items()
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+TABLES: dict[Path, Callable[[Results], str]] = {
+    README: comparison,
+    GOALS: goals,
+    PERFORMANCE: where_time_goes,
+}
 
 
 def _draw(results: Results) -> None:

@@ -7,7 +7,10 @@ local file = io.open(os.getenv("BENCH_BODY"), "rb")
 local body = file:read("*a")
 file:close()
 
-local headers = {["Content-Type"] = os.getenv("BENCH_TYPE"), ["Host"] = "localhost"}
+local headers = {["Host"] = "localhost"}
+for name, value in string.gmatch(os.getenv("BENCH_HEADERS"), "([^:\n]+): ([^\n]+)") do
+   headers[name] = value
+end
 local requests, weights = {}, {}
 
 function init(args)

@@ -39,6 +39,7 @@ class System(ABC):
     name: str
     content_type: str = "text/csv"
     path: str = "/models/%s/invoke"  # of a request, with the model's name
+    headers: Mapping[str, str] = {}  # beside the content type
 
     def __init__(self, home: Path, count: int, data: bytes) -> None:
         self.home = home
@@ -117,7 +118,7 @@ class System(ABC):
 
     def ask(self, model: str, rows: int = 1) -> list[float]:
         """One request, and the predictions in its answer."""
-        headers = {"Content-Type": self.content_type}
+        headers = {"Content-Type": self.content_type, **self.headers}
         reply = self.client.call("POST", self.path % model, self.body(rows), headers)
         self.check(reply)
         return self.read(json.loads(reply.body))
@@ -132,16 +133,22 @@ class System(ABC):
         if reply.status != 200:
             raise RuntimeError(f"{self.name}: {reply.status} {reply.body!r}; {self.said()}")
 
+    @property
+    def pid(self) -> int:
+        """The first of its processes."""
+        assert self._process is not None
+        return self._process.pid
+
     def memory_bytes(self) -> int:
         """What all its processes take."""
-        assert self._process is not None
-        return memory_bytes(self._process.pid)
+        return memory_bytes(self.pid)
 
 
 class Ours(System):
     """This container's processes, without Docker."""
 
     name = "xgboost-mme"
+    settings: Mapping[str, str] = {}
 
     def command(self) -> Sequence[str | Path]:
         """``mme serve``."""
@@ -152,10 +159,17 @@ class Ours(System):
         root, port = str(self.store), str(self.port)
         python_path = str(HERE.parent)
         return {
+            **self.settings,
             "MME_MODEL_ROOT": root,
             "SAGEMAKER_BIND_TO_PORT": port,
             "PYTHONPATH": python_path,
         }
+
+
+class OneShard(Ours):
+    """With one shard, so that all its models share an interpreter."""
+
+    settings: Mapping[str, str] = {"MME_SHARDS": "1"}
 
 
 class StockMms(System):
@@ -294,6 +308,35 @@ class MmsFloor(System):
         query = f"url={mms.shard_home(self.home)}&model_name={model}&handler=x:y"
         path = f"/models?{query}&initial_workers={lanes}&synchronous=true"
         self.check(self.client.call("POST", path))
+
+
+class DirectWorker(MmsFloor):
+    """MMS with a shard of this container, asked without the gate."""
+
+    name = "without the gate"
+    headers: Mapping[str, str] = {
+        "mme-operation": "invoke",
+        "mme-model": "m0",
+        "mme-content-type": "text/csv",
+    }
+
+    def command(self) -> Sequence[str | Path]:
+        """The floor's, with the shard's worker."""
+        command = [*super().command()]
+        worker = Path(sysconfig.get_path("scripts")) / "mme-worker"
+        command[command.index("--python") + 1] = worker
+        return command
+
+    def environment(self) -> Mapping[str, str]:
+        """As the container gives it to MMS."""
+        return mms.environment()
+
+    def load(self, model: str) -> None:
+        """Register the shard, and load the model as the gate does."""
+        super().load(model)
+        headers = {"mme-operation": "load", "mme-model": model}
+        body = str(self.store / model).encode()
+        self.check(self.client.call("POST", self.path % model, body, headers))
 
 
 class UntunedFloor(MmsFloor):

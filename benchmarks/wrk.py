@@ -44,6 +44,7 @@ def run(system: System, load: Load, seconds: int) -> Seen:
     Raises:
         RuntimeError: an answer was missing or not 2xx; such figures would mean nothing.
     """
+    headers = {"Content-Type": system.content_type, **system.headers}
     with tempfile.NamedTemporaryFile() as body:
         body.write(system.body(load.rows))
         body.flush()
@@ -60,7 +61,7 @@ def run(system: System, load: Load, seconds: int) -> Seen:
                 "BENCH_PREFIX": load.prefix,
                 "BENCH_PICK": load.pick,
                 "BENCH_BODY": body.name,
-                "BENCH_TYPE": system.content_type,
+                "BENCH_HEADERS": "\n".join(f"{k}: {v}" for k, v in headers.items()),
             },
             capture_output=True,
             text=True,
