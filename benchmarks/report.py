@@ -161,6 +161,17 @@ def comparison(results: Results) -> str:
             f"One container held **{results['resident']['loaded']:,} models**, all answering, in "
             f"{at['total_mb'] / 1000:.1f} GB; the last loads took {at['median_ms']:.3g} ms."
         )
+    verdicts = {
+        "The goals that hold": [goal for goal in _goals(results) if goal.reached],
+        "Those of which only the least holds": [
+            goal for goal in _goals(results) if goal.enough and not goal.reached
+        ],
+        "Those that are missed": [goal for goal in _goals(results) if not goal.enough],
+    }
+    for what, found in verdicts.items():
+        if found:
+            named = "; ".join(f"{goal.measure} ({goal.measured})" for goal in found)
+            lines += ["", f"{what}: {named}."]
     return "\n".join(lines) + "\n"
 
 

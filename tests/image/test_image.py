@@ -91,9 +91,24 @@ def test_nothing_left_over(image: str) -> None:
 
 def test_runtime(image: str) -> None:
     """The image has Python 3.13 and XGBoost 3.4.1."""
-    code = "import sys, xgboost; print(sys.version_info[:2], xgboost.__version__)"
+    code = (
+        "import sys; from handler.booster import runtime_version; "
+        "print(sys.version_info[:2], runtime_version())"
+    )
     shown = docker("run", "--rm", "--entrypoint", "python3", image, "-c", code)
-    assert shown == "(3, 13) 3.4.1"
+    assert shown == "(3, 13) (3, 4, 1)"
+
+
+def test_java_cache(image: str) -> None:
+    """The image's Java takes the image's cache of classes and profiles: it would fail if not."""
+    code = (
+        "import subprocess; from pathlib import Path; from container import mms; "
+        "from container.settings import Settings; "
+        "call = mms.command(Settings.from_environ({}), Path('/tmp')); "
+        "options = call[1 : call.index('com.amazonaws.ml.mms.ModelServer')]; "
+        "subprocess.run([call[0], '-XX:AOTMode=on', *options, '-version'], check=True)"
+    )
+    docker("run", "--rm", "--read-only", "--entrypoint", "python3", image, "-c", code)
 
 
 def test_the_whole_api(container: tuple[str, Client]) -> None:

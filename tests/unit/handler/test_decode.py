@@ -3,6 +3,7 @@
 import json
 import math
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -39,6 +40,42 @@ def test_csv(
     last = last or not lines[-1]  # without its line end, a row that is one empty field is no row
     body = (end.join(lines) + (end if last else "")).encode()
     same(decode(b"\xef\xbb\xbf" + body, "text/csv", len(table[0])), table)
+
+
+PLAIN = ["1", "-2.5", "+3", ".5", "6.", "007", "1e3", "-0", " 4 ", ""]
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(PLAIN), min_size=3, max_size=3), min_size=1, max_size=40),
+    st.sampled_from(["\n", "\r\n"]),
+    st.integers(1, 60),
+)
+def test_csv_in_blocks(table: list[list[str]], end: str, block: int) -> None:
+    """However numbers are written, and wherever a long body is cut, each is its own value."""
+    body = end.join(",".join(row) for row in table).encode()
+    values = [[float(field) if field else math.nan for field in row] for row in table]
+    with mock.patch("handler.decode._BLOCK_BYTES", block):
+        same(decode(body, "text/csv", 3), values)
+
+
+@given(st.integers(0, 30), st.integers(1, 60))
+def test_the_place_of_a_mistake_in_a_long_body(row: int, block: int) -> None:
+    """Rows are counted from the first of the body, not of the block."""
+    lines = [b"1,2,3"] * 31
+    lines[row] = b"1,x,3"
+    with (
+        mock.patch("handler.decode._BLOCK_BYTES", block),
+        pytest.raises(HandlerError, match=f"row {row + 1}, column 2: 'x'"),
+    ):
+        decode(b"\n".join(lines), "text/csv", 3)
+
+
+@given(tables)
+def test_json_in_blocks(table: list[list[float]]) -> None:
+    """Many rows of JSON are read in blocks, to the same."""
+    body = json.dumps([[None if math.isnan(v) else v for v in row] for row in table * 4]).encode()
+    with mock.patch("handler.decode._BLOCK_ROWS", 2):
+        same(decode(body, "application/json", len(table[0])), table * 4)
 
 
 @given(tables, st.integers(0, 1), st.booleans())

@@ -49,8 +49,10 @@ def test_answer() -> None:
 def test_pieces(frame: bytes) -> None:
     """A frame that ends early, wherever it does, is waited for."""
     for length in range(len(frame)):
-        with pytest.raises(frames.IncompleteError):
-            frames.read(bytearray(frame[:length]))
+        for kind in (bytes, bytearray):
+            with pytest.raises(frames.IncompleteError) as incomplete:
+                frames.read(kind(frame[:length]))
+            assert length < incomplete.value.needed <= len(frame)
 
 
 @pytest.mark.parametrize("junk", [b"X", b"L\xff\xff\xff\xf0", INVOKE[:-4] + b"\0\0\0\1"])

@@ -1,5 +1,6 @@
 """Models in memory: the bits of XGBoost, over the releases' artifacts and over damaged ones."""
 
+import concurrent.futures
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handler import artifact
+from handler.booster import Booster
 from handler.errors import HandlerError
 from handler.model import Model, load_model
 from tests.support import FEATURES, saved, train
@@ -170,3 +172,43 @@ def test_bits(objective: str, parameters: dict[str, Any], tmp_path: Path) -> Non
         np.testing.assert_array_equal(model.predict(rows), expected)
 
     check()
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    objective=st.sampled_from(["reg:squarederror", "binary:logistic", "count:poisson"]),
+    width=st.integers(1, 40),
+    rows=st.integers(1, 50),
+    missing=st.floats(0, 1),
+    seed=st.integers(0, 1000),
+)
+def test_bits_of_any_width(
+    objective: str, width: int, rows: int, missing: float, seed: int
+) -> None:
+    """Models of any width, one after another through one thread's proxy, have XGBoost's bits."""
+    random = np.random.default_rng(seed)
+    table = random.normal(size=(rows + 60, width)).astype(np.float32)
+    table[random.random(table.shape) < missing] = np.nan
+    labels = random.integers(0, 2, len(table))
+    matrix = xgboost.DMatrix(table, label=labels)
+    booster = xgboost.train({"objective": objective, "max_depth": 3, "nthread": 1}, matrix, 5)
+    model = Booster(saved(booster), 1)
+    assert model.num_features == width
+    for part in (table[:rows], table[:1], table):
+        expected = booster.predict(xgboost.DMatrix(part))
+        np.testing.assert_array_equal(model.predict(np.ascontiguousarray(part)), expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*gblinear.*:UserWarning")
+@pytest.mark.parametrize("kind", ["gbtree", "dart", "gblinear"])
+def test_several_threads(kind: str) -> None:
+    """Threads that ask one model at once each get their own answer."""
+    booster = train(booster=kind, verbosity=0)
+    model = Booster(saved(booster), 1)
+    random = np.random.default_rng(0)
+    tables = [random.normal(size=(n, FEATURES)).astype(np.float32) for n in range(1, 41)]
+    expected = [booster.predict(xgboost.DMatrix(table)) for table in tables]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            for one, other in zip(pool.map(model.predict, tables), expected, strict=True):
+                np.testing.assert_array_equal(one, other)

@@ -1,0 +1,82 @@
+"""The operations of the gate on the handler's models, and what of them takes long."""
+
+from pathlib import Path
+
+import pytest
+
+from handler.memory import Freed
+from handler.service import Service
+from handler.settings import Settings
+from tests.support import saved, train
+
+ROW = b"1,2,3,4,5,6"
+
+
+def ask(service: Service, operation: str, body: bytes = b"", name: str = "m") -> tuple[int, bytes]:
+    headers = {"mme-operation": operation, "mme-model": name, "mme-content-type": "text/csv"}
+    answer = service.answer(headers, body)
+    return answer.status, answer.body
+
+
+def laid(directory: Path, data: bytes) -> bytes:
+    directory.mkdir()
+    (directory / "m.ubj").write_bytes(data)
+    return str(directory).encode()
+
+
+def test_life(tmp_path: Path) -> None:
+    """A model is absent, loaded, loaded again in its place, unloaded, and absent."""
+    service = Service(Settings())
+    one, other = (laid(tmp_path / f"{seed}", saved(train(seed=seed))) for seed in range(2))
+    assert ask(service, "invoke", ROW)[0] == 404
+    assert ask(service, "unload")[0] == 200
+    assert ask(service, "load", one)[0] == 200
+    first = ask(service, "invoke", ROW)
+    assert ask(service, "load", other)[0] == 200
+    second = ask(service, "invoke", ROW)
+    assert (first[0], second[0]) == (200, 200)
+    assert first[1] != second[1]
+    assert ask(service, "unload")[0] == 200
+    assert ask(service, "invoke", ROW)[0] == 404
+    assert ask(service, "dance")[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "small", "large"),
+    [
+        ("invoke", ROW, False, False),
+        ("invoke", b"\n".join([ROW] * 500), False, True),
+        ("invoke", b"\n".join([ROW] * 5000), True, True),
+        ("unload", b"", False, True),
+    ],
+)
+def test_what_takes_long(
+    operation: str, body: bytes, small: bool, large: bool, tmp_path: Path
+) -> None:
+    """Large bodies take long, fewer rows do for a large model, and so does letting that go."""
+    service = Service(Settings())
+    ask(service, "load", laid(tmp_path / "small", saved(train())), "small")
+    trees = train(num_parallel_tree=40, max_depth=8)
+    ask(service, "load", laid(tmp_path / "large", saved(trees)), "large")
+    for name, long in (("small", small), ("large", large), ("absent", small)):
+        headers = {"mme-operation": operation, "mme-model": name}
+        assert service.takes_long(headers, body) is long
+
+
+def test_loads_that_take_long(tmp_path: Path) -> None:
+    """The load of a large file takes long; one of nothing is answered at once."""
+    service = Service(Settings())
+    small = laid(tmp_path / "small", b"x" * 1000)
+    large = laid(tmp_path / "large", b"x" * 1_000_000)
+    for directory, long in ((small, False), (large, True), (b"/absent", False), (b"\0", False)):
+        assert service.takes_long({"mme-operation": "load"}, directory) is long
+
+
+def test_enough_is_counted() -> None:
+    """Unloads add up until it is enough, and then anew."""
+    freed = Freed()
+    for _ in range(3):
+        assert not freed.enough(10 * 1024**2)
+        freed.add(10 * 1024**2)
+        assert freed.enough(10 * 1024**2)
+        freed.add(10 * 1024**2)
