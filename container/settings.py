@@ -49,10 +49,11 @@ class Settings:
     shards: int = _setting(
         "MME_SHARDS",
         0,
-        "Worker processes that share the models out among them; 0 takes one a CPU.",
+        "Worker processes that share the models out among them; 0 takes one for two CPUs, the best "
+        "for single rows. For bodies of a thousand rows, one a CPU answers a quarter more.",
     )
     lanes: int = _setting(
-        "MME_LANES", 8, "Connections from MMS to each shard: requests that it works on at once."
+        "MME_LANES", 16, "Connections from MMS to each shard: requests that it works on at once."
     )
     worker: Path = _setting(
         "MME_WORKER",
@@ -106,7 +107,7 @@ class Settings:
             variable = setting.metadata["variable"]
             if text := environ.get(variable, ""):
                 values[setting.name] = _read(variable, text, setting.default)
-        values["shards"] = values.get("shards", 0) or resources.cpus()
+        values["shards"] = values.get("shards", 0) or max(1, resources.cpus() // 2)
         if not values.get("multi_model", True):
             values.setdefault("model_root", Path("/opt/ml/model"))
         return cls(**values)
