@@ -50,6 +50,7 @@ bench: setup .venv-mlserver/.done ## measure beside the peers; QUICK=1, ONLY=par
 	for p in python3.12 $(HOME)/.pyenv/versions/3.12.*/bin/python3 python3.11 \
 		$(HOME)/.pyenv/versions/3.11.*/bin/python3; do \
 		$$p -c 'import ensurepip' 2>/dev/null && $$p -m venv .venv-mlserver && break; done
+	@test -x .venv-mlserver/bin/pip || { echo "no Python 3.11 or 3.12 here: MLServer needs one"; exit 1; }
 	.venv-mlserver/bin/pip install -q --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
