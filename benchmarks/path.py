@@ -66,7 +66,7 @@ def worker(model: bytes, home: Path) -> dict[str, float]:
     """Microseconds of each step inside the worker, one after another in a loop."""
     (home / "model.ubj").write_bytes(model)
     service = Service(Settings())
-    service.load("m0", home)
+    service.load("m0", home, time.monotonic() + 60)
     booster = Booster(model, 1)
     rows = decode.decode(ROW, "text/csv", booster.num_features)
     prediction = booster.predict(rows)

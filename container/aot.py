@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from container import mms
+from container.messages import Request
 from container.settings import Settings
 from container.shards import Shard
 
@@ -24,11 +25,19 @@ async def _teach(settings: Settings, run: Path) -> None:
     """Register a shard and send it what the gate sends."""
     shard = Shard(0, mms.socket_path(run), settings)
     async with asyncio.timeout(_SECONDS):
-        await shard.register(mms.shard_home(run))
+        keeping = asyncio.ensure_future(shard.keep(mms.shard_home(run)))
+        await asyncio.wait(
+            [keeping, asyncio.ensure_future(shard.serving.wait())],
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if keeping.done():
+            await keeping
+        request = Request(headers={b"content-type": b"text/csv"}, body=_BODY)
         for _ in range(_REQUESTS):
-            answer = await shard.invoke(b"absent", _BODY, b"text/csv", None)
+            answer = await shard.invoke(b"absent", request)
             if answer.status != 404:
                 raise RuntimeError(f"the shard answered {answer.status} for a model it has not")
+        keeping.cancel()
 
 
 def main() -> int:

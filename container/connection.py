@@ -1,115 +1,190 @@
 """A client's connection: HTTP/1.1 requests in, answers out in the order they were asked.
 
-httptools parses; what it leaves open (how much may be sent, for how long, and what is ambiguous)
-is decided here.
+httptools parses the heads; what it leaves open (how much may be sent, for how long, and what is
+ambiguous) is decided here.
 """
 
 import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from http import HTTPStatus
+from dataclasses import dataclass
 from typing import cast
 
 import httptools
 
+from container.budget import Budget
+from container.chunked import Chunked, ChunkError, TooLargeError
 from container.faults import Fault, FaultError
+from container.keeper import Guest
+from container.messages import Request, Response, to_response
 
 MAX_HEAD_BYTES = 16 * 1024  # the request line and all headers
 MAX_FIELD_BYTES = 8 * 1024  # the URL, or one header
 MAX_PIPELINED = 16  # requests that wait on one connection before it is read no further
 LINGER_SECONDS = 2.0  # how long a refused upload is read and dropped, so that the answer arrives
-JSON = b"application/json"
+_BLANK_LINE = b"\r\n\r\n"
 
 _HEAD_TOO_LARGE = FaultError(Fault.BAD_REQUEST, f"headers over {MAX_HEAD_BYTES} bytes")
-_STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
-
-
-@dataclass(slots=True)
-class Request:
-    """One request, whole. Header names are lower-case; all is as the client sent it."""
-
-    method: bytes = b""
-    target: bytes = b""
-    headers: dict[bytes, bytes] = field(default_factory=dict)
-    body: bytes = b""
-    keep_alive: bool = True
-    fault: FaultError | None = None
-
-
-@dataclass(slots=True)
-class Response:
-    """One answer: an HTTP status, the body and its type, and headers beside those."""
-
-    status: int
-    body: bytes
-    content_type: bytes = JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-    def to_bytes(self, keep_alive: bool) -> bytes:
-        """The answer as it goes over the wire."""
-        head = [
-            _STATUS_LINES[self.status],
-            b"Content-Type: %b\r\nContent-Length: %d\r\n" % (self.content_type, len(self.body)),
-        ]
-        head += [b"%b: %b\r\n" % header for header in self.headers]
-        head += [b"\r\n" if keep_alive else b"Connection: close\r\n\r\n", self.body]
-        return b"".join(head)
-
+_TOO_MUCH = FaultError(Fault.UNAVAILABLE, "too many large requests at once; try again")
 
 App = Callable[[Request], Awaitable[Response]]
 
 
-class Connection(asyncio.Protocol):
-    """One client's connection, from its first byte to its last."""
+@dataclass(slots=True)
+class House:
+    """What all connections share.
 
-    def __init__(self, app: App, max_body_bytes: int, connections: set["Connection"]) -> None:
-        self._app = app
-        self._max_body_bytes = max_body_bytes
-        self._connections = connections
+    Attributes:
+        app: answers requests.
+        max_body_bytes: of one request.
+        bodies: bytes of all bodies at once.
+        guest: tells the supervisor of connections; None where there is none.
+        connections: that are open.
+    """
+
+    app: App
+    max_body_bytes: int
+    bodies: Budget
+    guest: Guest | None
+    connections: set["Connection"]
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection, from its first byte to its last.
+
+    Args:
+        house: what it shares with others.
+        slot: of a connection that the last gate left, else None.
+        full: there are too many connections: it is told so, and closed.
+    """
+
+    def __init__(self, house: House, slot: int | None = None, full: bool = False) -> None:
+        self._house = house
+        self._slot = slot
+        self._full = full
+        self._taken_bytes = 0
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Request] = deque()
         self._answering: asyncio.Task[None] | None = None
+        self._answered: Request | None = None  # the one that is being answered
         self._refused = False  # what still comes in is dropped
         self._client_has_ended = False
         self._receiving_since: float | None = None
+        self._stuck_since: float | None = None  # the client does not read its answer
+        self.idle_since = time.monotonic()
         self._request = Request()
         self._in_head = False
+        self._body_left = 0
+        self._chunked: Chunked | None = None
         self._unparsed_bytes = 0  # of a header that is not complete yet
+        self._tail = b""  # the last bytes of a head that is not complete yet
+        self._held_bytes = 0  # of bodies, in the shared budget
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
-        self._connections.add(self)
+        self._transport.set_write_buffer_limits(0)  # so that we hear when all is written
+        house, own = self._house, self._transport.get_extra_info("socket")
+        house.connections.add(self)
+        if house.guest is not None:
+            if self._slot is None:
+                self._slot = house.guest.opened(own.fileno())
+            else:
+                self._taken_bytes = house.guest.ledger.read(self._slot)[0]
+        if self._full:
+            fault = FaultError(Fault.UNAVAILABLE, "too many connections (descriptors); try again")
+            self._transport.write(to_response(fault).to_bytes(keep_alive=False))
+            self._close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # the protocol's
-        """Forget the client; what it asked for goes on, since a load must be finished."""
-        self._connections.discard(self)
+        """Forget the client; a load that it asked for is finished all the same."""
+        self._house.connections.discard(self)
+        if self._slot is not None and self._house.guest is not None:
+            self._house.guest.closed(self._slot)
         self._waiting.clear()
         self._refused = True
+        self._gone()
+        self._release(self._held_bytes)
+
+    def _gone(self) -> None:
+        for request in (*self._waiting, self._answered):
+            if request is not None:
+                request.gone = True
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than we write."""
+        self._stuck_since = time.monotonic()
+
+    def resume_writing(self) -> None:
+        """All is written."""
+        self._stuck_since = None
+        self._note_clear()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and begin to answer when a request is whole."""
-        if self._refused:
-            return
+        self._taken_bytes += len(data)
+        while data and not self._refused:
+            if self._chunked is not None:
+                data = self._feed_chunks(self._chunked, data)
+            elif self._body_left:
+                part, data = data[: self._body_left], data[self._body_left :]
+                self._body_left -= len(part)
+                self._feed(part)
+            else:
+                end = self._end_of_head(data)
+                head, data = (data[:end], data[end:]) if end else (data, b"")
+                self._feed_head(head, complete=bool(end))
+
+    def _end_of_head(self, data: bytes) -> int:
+        """Where the head ends in ``data``, which may begin in its middle; 0 if it does not."""
+        if self._tail:
+            joined = self._tail + data[:3]
+            at = joined.find(_BLANK_LINE)
+            if at >= 0:
+                return at + len(_BLANK_LINE) - len(self._tail)
+        return data.find(_BLANK_LINE) + len(_BLANK_LINE) if _BLANK_LINE in data else 0
+
+    def _feed_head(self, data: bytes, complete: bool) -> None:
         unfinished = self._request if self._in_head else None
+        self._tail = b"" if complete else (self._tail + data)[-3:]
+        self._feed(data)
+        if self._in_head and self._request is unfinished:
+            self._unparsed_bytes += len(data)
+            if self._unparsed_bytes > MAX_HEAD_BYTES:
+                self._refuse(_HEAD_TOO_LARGE)
+
+    def _feed(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._refused = True  # it is answered as if it had not asked, and then we close
         except httptools.HttpParserError as error:
             self._refuse(FaultError(Fault.BAD_REQUEST, f"not a valid HTTP request: {error}"))
-        if self._in_head and self._request is unfinished:
-            self._unparsed_bytes += len(data)
-            if self._unparsed_bytes > MAX_HEAD_BYTES:
-                self._refuse(_HEAD_TOO_LARGE)
+
+    def _feed_chunks(self, chunked: Chunked, data: bytes) -> bytes:
+        rest = b""
+        try:
+            parts, rest = chunked.feed(data)
+        except ChunkError as error:
+            self._refuse(FaultError(Fault.BAD_REQUEST, f"not a valid HTTP request: {error}"))
+        except TooLargeError:
+            self._refuse(self._too_large())
+        else:
+            for part in parts:
+                self.on_body(part)
+            if chunked.complete and not self._refused:
+                self._parser = httptools.HttpRequestParser(self)  # the old one waits for chunks
+                self._chunked = None
+                self.on_message_complete()
+        return rest
 
     def eof_received(self) -> bool:
         """The client sends no more; whether it still waits for an answer."""
         if self._receiving_since is not None:
             self._refuse(FaultError(Fault.BAD_REQUEST, "the request ends early"))
         self._refused = self._client_has_ended = True
+        self._gone()
         return not self._idle()
 
     # What httptools calls, in this order, for each request.
@@ -118,7 +193,6 @@ class Connection(asyncio.Protocol):
         """A request line begins."""
         self._request = Request()
         self._body: list[bytes] = []
-        self._body_bytes = 0
         self._fault: FaultError | None = None
         self._in_head = True
         self._head_bytes = 0
@@ -156,43 +230,58 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         if self._fault is None:
             self._fault = _objection(self._parser.get_http_version(), headers)
-        length = headers.get(b"content-length", b"0")
-        if self._fault is None and int(length) > self._max_body_bytes:
-            self._fault = self._too_large()
+        if self._fault is None:
+            length = int(headers.get(b"content-length", b"0"))
+            if length > self._house.max_body_bytes:
+                self._fault = self._too_large()
+            self._body_left = length
         if self._fault is not None:
             self._refuse(self._fault)
-        elif b"expect" in headers and self._idle():
+            return
+        if b"transfer-encoding" in headers:
+            self._chunked = Chunked(self._house.max_body_bytes)
+        if b"expect" in headers and self._idle():
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         """Part of the body has come."""
         if self._refused:
             return
-        self._body_bytes += len(body)
-        if self._body_bytes > self._max_body_bytes:
-            self._refuse(self._too_large())
-        else:
+        if self._house.bodies.try_to_take(len(body)):
+            self._held_bytes += len(body)
             self._body.append(body)
+        else:
+            self._refuse(_TOO_MUCH)
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        if self._refused:
+        if self._refused or self._chunked is not None:
             return
         self._request.body = b"".join(self._body)
+        self._request.received_at = time.monotonic()
         self._receiving_since = None
+        self._body_left = 0
+        self._body = []
         self._enqueue(self._request)
 
     # The answers.
 
     def _too_large(self) -> FaultError:
-        return FaultError(Fault.TOO_LARGE, f"the body is over {self._max_body_bytes} bytes")
+        limit = self._house.max_body_bytes
+        return FaultError(Fault.TOO_LARGE, f"the body is over {limit} bytes")
 
     def _refuse(self, fault: FaultError) -> None:
         """Answer with the fault, after what was asked before it, and then close."""
         if not self._refused:
             self._refused = True
             self._receiving_since = None
-            self._enqueue(Request(keep_alive=False, fault=fault))
+            self._request.keep_alive, self._request.fault = False, fault
+            self._request.received_at = time.monotonic()
+            self._enqueue(self._request)
+
+    def _release(self, count: int) -> None:
+        self._held_bytes -= count
+        self._house.bodies.give_back(count)
 
     def _idle(self) -> bool:
         return self._answering is None
@@ -207,19 +296,44 @@ class Connection(asyncio.Protocol):
     async def _answer(self) -> None:
         close = False
         while self._waiting and not close:
-            request = self._waiting.popleft()
-            if request.fault is None:
-                response = await self._app(request)
-            else:
-                response = to_response(request.fault)
+            self._answered = request = self._waiting.popleft()
+            response = await self._house.app(request)
+            self._answered = None
             if self._transport.is_closing():
                 return
-            self._transport.write(response.to_bytes(request.keep_alive))
+            self._release(len(request.body))
+            self._write(response.to_bytes(request.keep_alive))
             self._transport.resume_reading()
             close = not request.keep_alive
         self._answering = None
+        self.idle_since = time.monotonic()
         if close or self._refused:
             self._close()
+
+    def _write(self, data: bytes) -> None:
+        guest, slot = self._house.guest, self._slot
+        if guest is not None and slot is not None:
+            guest.ledger.writing(slot)
+        self._transport.write(data)
+        if self._stuck_since is None:
+            self._note_clear()
+
+    def _note_clear(self) -> None:
+        """If nothing is to be answered, the connection can be given to another gate."""
+        guest, slot = self._house.guest, self._slot
+        if guest is None or slot is None:
+            return
+        inside = self._waiting or self._answered or self._receiving_since or self._tail
+        guest.ledger.written(slot, None if inside else self._taken_bytes)
+
+    def is_idle(self) -> bool:
+        """Whether nothing is being received or answered."""
+        return self._idle() and self._receiving_since is None and not self._refused
+
+    def close_idle(self) -> None:
+        """Close a connection on which nothing happens, in favour of another."""
+        self._refused = True
+        self._transport.close()
 
     def _close(self) -> None:
         """Close after the client has had the time to read: a reset would destroy the answer."""
@@ -230,11 +344,16 @@ class Connection(asyncio.Protocol):
             self._transport.write_eof()
             asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.close)
 
-    def expire(self, received_before: float, deadline_seconds: int) -> None:
-        """Refuse a request that began before the time given and is not here yet."""
-        if self._receiving_since is not None and self._receiving_since < received_before:
+    def expire(self, before: float, deadline_seconds: int) -> None:
+        """Refuse a request that began before the time given and is not here yet.
+
+        And give up a client that since then has not read its answer.
+        """
+        if self._receiving_since is not None and self._receiving_since < before:
             sentence = f"the request was not received in {deadline_seconds} s"
             self._refuse(FaultError(Fault.BAD_REQUEST, sentence))
+        if self._stuck_since is not None and self._stuck_since < before:
+            self._transport.abort()
 
 
 def _objection(http_version: str, headers: dict[bytes, bytes]) -> FaultError | None:
@@ -254,9 +373,3 @@ def _objection(http_version: str, headers: dict[bytes, bytes]) -> FaultError | N
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         return FaultError(Fault.UNSUPPORTED_MEDIA_TYPE, "send the body without content-encoding")
     return None
-
-
-def to_response(fault: FaultError) -> Response:
-    """The answer for a fault; for one that passes, when to try again."""
-    retry = ((b"Retry-After", b"1"),) if fault.fault is Fault.UNAVAILABLE else ()
-    return Response(fault.fault.status, fault.body(), headers=retry)

@@ -18,7 +18,10 @@ class Fault(enum.Enum):
     TOO_LARGE = (413, "RequestEntityTooLargeException")
     UNSUPPORTED_MEDIA_TYPE = (415, "UnsupportedMediaTypeException")
     INTERNAL = (500, "InternalServerException")
+    MODEL_CRASHED = (500, "ModelCrashedException")
+    OUT_OF_MEMORY = (507, "OutOfMemoryException")
     UNAVAILABLE = (503, "ServiceUnavailableException")
+    CLIENT_GONE = (499, "ClientGoneException")
 
     @property
     def status(self) -> int:
@@ -32,12 +35,19 @@ class Fault(enum.Enum):
 
 
 class FaultError(Exception):
-    """A fault with the one sentence that names its cause and its cure."""
+    """A fault with the one sentence that names its cause and its cure.
 
-    def __init__(self, fault: Fault, message: str) -> None:
+    Args:
+        fault: its category.
+        message: the sentence.
+        retry_after: seconds; of a fault that passes.
+    """
+
+    def __init__(self, fault: Fault, message: str, retry_after: float = 1.0) -> None:
         super().__init__(message)
         self.fault = fault
         self.message = message
+        self.retry_after = retry_after
 
     def body(self) -> bytes:
         """The answer's body: ``{"code", "type", "message"}``."""

@@ -2,88 +2,158 @@
 
 import argparse
 import asyncio
+import functools
 import os
+import resource
 import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import uvloop
 
+from container import log, mms, resources
 from container.api import SINGLE, Api
-from container.connection import Connection
-from container.log import log
+from container.budget import Budget
+from container.connection import Connection, House
+from container.journal import Journal
+from container.keeper import Guest, Ledger
 from container.settings import Settings
 from container.shards import Shard
 
 _SWEEP_SECONDS = 1.0
+_FLUSH_SECONDS = 0.1
+_EMBEDDED_SECONDS = 60.0
+_OWN_DESCRIPTORS = 64  # that are not clients' connections
+_BODY_SHARE, _LARGE_BODIES = 8, 4  # an eighth of memory for bodies, or four of the largest
+_HEAP_SHARE = 4  # of Java's heap, for bodies: it copies each once or twice
 
 
 def main() -> None:
     """Serve on the listening socket that the supervisor hands down, until SIGTERM."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--listen-fd", type=int, required=True)
-    parser.add_argument("--mms-socket", type=Path, required=True)
-    parser.add_argument("--shard-home", type=Path, required=True)
+    parser.add_argument("--channel-fd", type=int, required=True)
+    parser.add_argument("--ledger-fd", type=int, required=True)
+    parser.add_argument("--run", type=Path, required=True)
     options = parser.parse_args()
-    gate = Gate(Settings.from_environ(os.environ), options.mms_socket)
+    gate = Gate(Settings.from_environ(os.environ), options.run)
     listener = socket.socket(fileno=options.listen_fd)
-    sys.exit(uvloop.run(gate.serve(listener, options.shard_home)))
+    channel = socket.socket(fileno=options.channel_fd)
+    status = uvloop.run(gate.serve(listener, channel, Ledger(options.ledger_fd)))
+    log.flush()
+    sys.exit(status)
 
 
 class Gate:
     """One gate: its API, its clients' connections, its shards."""
 
-    def __init__(self, settings: Settings, mms_socket: Path) -> None:
+    def __init__(self, settings: Settings, run: Path) -> None:
         self._settings = settings
-        self._shards = [Shard(n, mms_socket, settings) for n in range(settings.shards)]
+        self._run = run
         self._connections: set[Connection] = set()
         self._started = time.monotonic()
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OWN_DESCRIPTORS
+        self._most_connections = max(1, min(settings.max_connections, descriptors))
 
-    async def serve(self, listener: socket.socket, shard_home: Path) -> int:
+    async def serve(self, listener: socket.socket, channel: socket.socket, ledger: Ledger) -> int:
         """Answer clients at once, and models as soon as the shards serve.
 
         Returns:
             The exit status: 0 after SIGTERM and its drain, 1 when the shards did not start.
         """
-        self._api = Api(self._settings, self._shards)
-        loop = asyncio.get_running_loop()
+        settings, loop = self._settings, asyncio.get_running_loop()
+        large = Budget(mms.heap_bytes() // _HEAP_SHARE)
+        socket_path = mms.socket_path(self._run)
+        self._shards = [Shard(n, socket_path, settings, large) for n in range(settings.shards)]
+        journal = Journal(self._run / "models.journal")
+        self._api = Api(settings, self._shards, journal)
+        await self._api.restore(journal)
+        self._house = self._new_house(channel, ledger)
         stop: asyncio.Future[int] = loop.create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _finish, stop, 0)
+            loop.add_signal_handler(number, self._stop, stop)
+        for slot, connection in self._inherited():
+            heir = functools.partial(Connection, self._house, slot)
+            await loop.connect_accepted_socket(heir, connection)
         server = await loop.create_server(self._connect, sock=listener)
-        sweep = loop.create_task(self._sweep())
-        start = loop.create_task(self._start(shard_home, stop))
+        work = [self._sweep(), self._flush_log(), self._start(stop)]
+        if settings.emf:
+            work.append(self._write_embedded())
+        tasks = [loop.create_task(one) for one in work]
         status = await stop
-        unanswered = await self._api.drain(self._settings.drain_seconds)
-        log("drained", unanswered=unanswered)
-        start.cancel()
-        sweep.cancel()
+        unanswered = await self._api.drain(settings.drain_seconds)
+        log.log("drained", unanswered=unanswered)
+        for task in tasks:
+            task.cancel()
+        if settings.emf:
+            self._embed()
         server.close()
         return status
 
-    def _connect(self) -> Connection:
-        return Connection(self._api, self._settings.max_request_bytes, self._connections)
+    def _new_house(self, channel: socket.socket, ledger: Ledger) -> House:
+        loop = asyncio.get_running_loop()
 
-    async def _start(self, shard_home: Path, stop: "asyncio.Future[int]") -> None:
+        def when_writable(act: Callable[[], None] | None) -> None:
+            if act is None:
+                loop.remove_writer(channel)
+            else:
+                loop.add_writer(channel, act)
+
+        guest = Guest(channel, ledger, when_writable)
+        largest = self._settings.max_request_bytes
+        bodies = max(resources.memory_bytes() // _BODY_SHARE, _LARGE_BODIES * largest)
+        return House(self._api, largest, Budget(bodies), guest, self._connections)
+
+    def _inherited(self) -> list[tuple[int, socket.socket]]:
+        return self._house.guest.inherited() if self._house.guest is not None else []
+
+    def _connect(self) -> Connection:
+        full = len(self._connections) >= self._most_connections
+        if full:
+            idle = [connection for connection in self._connections if connection.is_idle()]
+            if idle:
+                min(idle, key=lambda connection: connection.idle_since).close_idle()
+                full = False
+        return Connection(self._house, full=full)
+
+    def _stop(self, stop: "asyncio.Future[int]") -> None:
+        """The first signal begins the drain, the second cuts it short."""
+        if stop.done():
+            self._api.cut_short()
+        else:
+            stop.set_result(0)
+
+    async def _start(self, stop: "asyncio.Future[int]") -> None:
         """Start all shards at once; when one does not start, stop with status 1."""
+        home = mms.shard_home(self._run)
+        keeping = [asyncio.ensure_future(shard.keep(home)) for shard in self._shards]
+        waiting = (shard.serving.wait() for shard in self._shards)
+        serving: asyncio.Future[object] = asyncio.ensure_future(asyncio.gather(*waiting))
         try:
             async with asyncio.timeout(self._settings.start_deadline_seconds):
-                await asyncio.gather(*(shard.register(shard_home) for shard in self._shards))
-            self._api.serving.set()
+                await asyncio.wait([serving, *keeping], return_when=asyncio.FIRST_COMPLETED)
+                for task in keeping:
+                    if task.done():
+                        task.result()
             if not self._settings.multi_model:
                 await self._load_the_one_model()
         except Exception as error:  # whatever it is, the container cannot serve
-            log("not started", reason=str(error) or "the shards did not start in time")
-            _finish(stop, 1)
+            log.log("not started", reason=str(error) or "the shards did not start in time")
+            if not stop.done():
+                stop.set_result(1)
             return
         self._api.healthy = True
         seconds = round(time.monotonic() - self._started, 3)
-        log("serving", port=self._settings.port, shards=len(self._shards), seconds=seconds)
+        log.log("serving", port=self._settings.port, shards=len(self._shards), seconds=seconds)
+        await asyncio.gather(*keeping)
 
     async def _load_the_one_model(self) -> None:
         root = self._settings.model_root
+        if self._api.has(SINGLE):  # an earlier gate has loaded it
+            return
         answer = await self._api.load(SINGLE, str(root), root)
         if answer.status != 200:
             raise RuntimeError(answer.body.decode("utf-8", "replace"))
@@ -93,15 +163,24 @@ class Gate:
         deadline = self._settings.receive_deadline_seconds
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
-            received_before = time.monotonic() - deadline
+            before = time.monotonic() - deadline
             for connection in tuple(self._connections):
-                connection.expire(received_before, deadline)
+                connection.expire(before, deadline)
             self._api.spread.sweep()
 
+    async def _flush_log(self) -> None:
+        while True:
+            await asyncio.sleep(_FLUSH_SECONDS)
+            log.flush()
 
-def _finish(stop: "asyncio.Future[int]", status: int) -> None:
-    if not stop.done():
-        stop.set_result(status)
+    async def _write_embedded(self) -> None:
+        while True:
+            await asyncio.sleep(_EMBEDDED_SECONDS)
+            self._embed()
+
+    def _embed(self) -> None:
+        for line in self._api.metrics.embedded_lines():
+            log.say(line)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,61 @@
-"""What the container says: one JSON object a line on standard output."""
+"""What the container says: one JSON object a line on standard output.
+
+Nothing waits for who reads it: lines that do not fit into the pipe are kept, and when too many are
+kept, dropped and counted.
+"""
 
 import json
-import sys
+import os
+import select
 import time
+from collections import deque
+
+_KEPT_LINES = 10_000
+_PIPE_BYTES = 4096  # what a pipe that can be written to takes at once, whole (PIPE_BUF)
+_VALUE_CHARACTERS = 1000  # of a text in a line, at most
+
+_lines: deque[bytes] = deque()
+_dropped = 0
 
 
 def log(event: str, **details: object) -> None:
     """Write one line. Every value is JSON, so nothing in it can forge a second line."""
-    line = {"time": round(time.time(), 3), "event": event, **details}
-    sys.stdout.write(json.dumps(line, default=str) + "\n")
-    sys.stdout.flush()
+    shown = {name: _cut(value) for name, value in details.items()}
+    line = {"time": round(time.time(), 3), "event": event, **shown}
+    say(json.dumps(line, default=str).encode() + b"\n")
+    flush()
+
+
+def say(line: bytes) -> None:
+    """Keep a line, whole, for the next ``flush``."""
+    global _dropped
+    if len(_lines) < _KEPT_LINES:
+        _lines.append(line)
+    else:
+        _dropped += 1
+
+
+def flush() -> None:
+    """Write as much of what is kept as can be written without waiting."""
+    global _dropped
+    writable = select.poll()
+    writable.register(1, select.POLLOUT)
+    while _lines:
+        if not any(events & select.POLLOUT for _, events in writable.poll(0)):
+            return
+        block = _lines.popleft()
+        while _lines and len(block) + len(_lines[0]) <= _PIPE_BYTES:
+            block += _lines.popleft()
+        try:
+            os.write(1, block)
+        except OSError:  # nobody reads any more
+            return
+        if _dropped and not _lines:
+            count, _dropped = _dropped, 0
+            log("log lines dropped", lines=count)
+
+
+def _cut(value: object) -> object:
+    if isinstance(value, str) and len(value) > _VALUE_CHARACTERS:
+        return value[:_VALUE_CHARACTERS] + "…"
+    return value

@@ -61,7 +61,8 @@ def properties(settings: Settings, run: Path) -> str:
 def lay(settings: Settings, run: Path) -> None:
     """Put into the private directory what a start needs."""
     (run / "mms.properties").write_text(properties(settings, run))
-    shard_home(run).mkdir()
+    socket_path(run).unlink(missing_ok=True)  # of one that was killed
+    shard_home(run).mkdir(exist_ok=True)
     (shard_home(run) / SHARD_MARK).touch()
 
 
@@ -100,11 +101,10 @@ def command(settings: Settings, run: Path, cache: str = "AOTCache") -> list[str]
     worker = Path(sysconfig.get_path("scripts")) / settings.worker
     if not worker.exists():
         raise MissingPartError(f"{worker} is missing: install this project with pip")
-    heap = min(max(resources.memory_bytes() // _HEAP_SHARE, _LEAST_HEAP), _MOST_HEAP)
     return [
         str(_java()),
         *JVM_FLAGS,
-        f"-Xmx{heap}",
+        f"-Xmx{heap_bytes()}",
         f"-XX:{cache}={cache_path()}",
         f"-Djava.io.tmpdir={run}",
         # Netty looks here before it unpacks its library into the temporary directory, from which a
@@ -120,6 +120,11 @@ def command(settings: Settings, run: Path, cache: str = "AOTCache") -> list[str]
         "--mms-config",
         str(run / "mms.properties"),
     ]
+
+
+def heap_bytes() -> int:
+    """The most that Java's heap may have."""
+    return min(max(resources.memory_bytes() // _HEAP_SHARE, _LEAST_HEAP), _MOST_HEAP)
 
 
 def environment() -> dict[str, str]:

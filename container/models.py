@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from container.journal import Entry, Journal
 from container.shards import Shard
 
 PAGE = 100  # models a page of the listing, at most and by default
@@ -31,6 +32,9 @@ class Model:
     state: State = State.LOADING
     load_is_over: bool = False  # however it ended
     in_flight: int = 0
+    crashes: int = 0  # of processes with nothing but a request to this model in them
+    rest_until: float = 0.0  # after a crash it is asked no more before this (time.monotonic())
+    target: str = ""  # the name that the platform's clients know, for logs and metrics
     key: bytes = field(init=False)  # the name as a header can carry it
     _waiters: list[asyncio.Future[None]] | None = None
 
@@ -52,11 +56,30 @@ class Model:
 
 
 class Register:
-    """All models by name, and their names in order."""
+    """All models by name, and their names in order.
 
-    def __init__(self) -> None:
+    Args:
+        journal: notes what comes and goes; None where nobody needs to know later.
+    """
+
+    def __init__(self, journal: Journal | None = None) -> None:
+        self._journal = journal
         self._models: dict[str, Model] = {}
         self._names: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def set_state(self, model: Model, state: State) -> None:
+        """A model of the register goes on to its next state."""
+        model.state = state
+        self._note(model)
+
+    def _note(self, model: Model) -> None:
+        if self._journal is not None:
+            url, directory = model.url, str(model.directory)
+            ready = model.state is State.READY
+            self._journal.note(Entry(model.name, url, directory, model.shard.number, ready))
 
     def get(self, name: str) -> Model | None:
         """The model of that name, in whatever state."""
@@ -67,6 +90,7 @@ class Register:
         self._models[model.name] = model
         bisect.insort(self._names, model.name)
         model.shard.models += 1
+        self._note(model)
 
     def remove(self, model: Model) -> None:
         """Let a model go, once."""
@@ -74,6 +98,8 @@ class Register:
             del self._models[model.name]
             del self._names[bisect.bisect_left(self._names, model.name)]
             model.shard.models -= 1
+            if self._journal is not None:
+                self._journal.forget(model.name)
         model.notify()
 
     def page(self, limit: str, token: str) -> dict[str, object]:

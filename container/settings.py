@@ -67,10 +67,38 @@ class Settings:
     max_response_bytes: int = _setting(
         "MME_MAX_RESPONSE_BYTES", 100 * 1024 * 1024, "A larger answer of a model is an error."
     )
+    model_queue: int = _setting(
+        "MME_MODEL_QUEUE",
+        256,
+        "Invocations of one model that may be in flight or wait; more are refused with 503.",
+    )
+    queue: int = _setting(
+        "MME_QUEUE",
+        2048,
+        "Invocations of all models that may be in flight or wait; more are refused with 503.",
+    )
+    max_connections: int = _setting(
+        "MME_MAX_CONNECTIONS",
+        4096,
+        "Clients' connections at once, fewer where the limit of descriptors is lower; one more "
+        "takes the place of one on which nothing happens, or is refused with 503.",
+    )
+    access_log: bool = _setting("MME_ACCESS_LOG", True, "`false` writes no line for each request.")
+    metric_models: int = _setting(
+        "MME_METRIC_MODELS",
+        100,
+        "Models that metrics count one by one; all others are counted as `other`.",
+    )
+    emf: bool = _setting(
+        "MME_EMF",
+        False,
+        "`true` or `1` writes metrics of each model to the log once a minute in CloudWatch's "
+        "embedded metric format, which makes CloudWatch metrics of them.",
+    )
     receive_deadline_seconds: int = _setting(
         "MME_RECEIVE_DEADLINE_SECONDS",
         60,
-        "A request that has begun must be received whole within this time.",
+        "A request that has begun must be received whole within this time, and its answer read.",
     )
     invoke_deadline_seconds: int = _setting(
         "MME_INVOKE_DEADLINE_SECONDS",
@@ -120,9 +148,9 @@ def _read(variable: str, text: str, default: object) -> object:
     if isinstance(default, Path):
         return Path(text)
     if isinstance(default, bool):
-        if text.lower() not in ("true", "false"):
+        if text.lower() not in ("true", "false", "1", "0"):
             raise SettingsError(f"{variable} is {text!r}: it must be true or false")
-        return text.lower() == "true"
+        return text.lower() in ("true", "1")
     return _read_number(variable, text)
 
 

@@ -1,18 +1,32 @@
 """A shard: one of MMS's services, whose one worker process holds many models."""
 
 import asyncio
+import contextlib
 import json
+import time
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote_from_bytes, urlencode
 
+from container.budget import Budget
 from container.faults import Fault, FaultError
+from container.log import log
+from container.messages import Request
 from container.settings import Settings
 from container.upstream import Pool, Reply
 
 HANDLER = "handler.service:handle"
+MAX_PASSED_ON_BYTES = 1024  # of one header; as much as the platform takes
 _RETRY_SECONDS = 0.01
+_LONGEST_RETRY_SECONDS = 5.0
+_MESSAGE = (
+    b"POST /predictions/SHARD HTTP/1.1\r\nContent-Type: application/octet-stream\r\n"
+    b"Content-Length: %d\r\nmme-operation: %b\r\nmme-model: %b\r\nmme-until: %.3f\r\n%b\r\n%b"
+)
 _MARK = b"mme "
+_LOST = 599  # the worker's parent says that the worker died with the request inside
+_SMALL_BYTES = 64 * 1024  # bodies that are not counted: not all lanes together hold a large one
+_LANES_FOR_LOADS = 4  # one of so many may have a load in it: the others stay for invocations
 
 
 class Answer(NamedTuple):
@@ -23,26 +37,72 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Shard:
-    """One shard as the gate sees it."""
+class LostError(Exception):
+    """A request got no answer, since what it was in has died; the message is how.
 
-    def __init__(self, number: int, socket_path: Path, settings: Settings) -> None:
+    Attributes:
+        inside: the worker had it, and it may be why.
+    """
+
+    def __init__(self, how: str, inside: bool) -> None:
+        super().__init__(how)
+        self.inside = inside
+
+
+class Shard:
+    """One shard as the gate sees it.
+
+    Args:
+        number: its number, from 0.
+        socket_path: where MMS listens.
+        settings: of the container.
+        bodies: bytes of large bodies that MMS may hold at once, of all shards.
+    """
+
+    def __init__(
+        self, number: int, socket_path: Path, settings: Settings, bodies: Budget | None = None
+    ) -> None:
+        self.number = number
         self.name = f"shard-{number}"
         self.models = 0  # how many the gate has put here
         self.in_flight = 0  # calls that wait for a lane or are in one
+        self.serving = asyncio.Event()
         self._lanes = settings.lanes
+        self._load_seconds = settings.load_deadline_seconds
         self._pool = Pool(socket_path, settings.lanes)
-        self._prefix = (
-            b"POST /predictions/%b HTTP/1.1\r\nContent-Type: application/octet-stream\r\n"
-            % self.name.encode()
-        )
+        self._life = socket_path.parent / f"{self.name}.life"
+        self._bodies = bodies or Budget(2**62)
+        self._loads = asyncio.Semaphore(max(1, settings.lanes // _LANES_FOR_LOADS))
+        self._message = _MESSAGE.replace(b"SHARD", self.name.encode())
 
-    async def register(self, home: Path) -> None:
-        """Wait for MMS, and have it start this shard's worker and open its lanes.
+    async def keep(self, home: Path) -> None:
+        """Have MMS serve this shard, and again whenever MMS or the shard's worker has died.
 
         Raises:
-            RuntimeError: MMS did not start the shard.
+            RuntimeError: MMS does not start the shard, the first time.
         """
+        retry = _RETRY_SECONDS
+        while True:
+            try:
+                await self._register(home)
+                watched = await self._watch()
+            except (RuntimeError, OSError) as error:
+                if retry == _RETRY_SECONDS and isinstance(error, RuntimeError):
+                    raise
+                await self._unregister()
+                await asyncio.sleep(retry)
+                retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
+                continue
+            retry = 2 * _RETRY_SECONDS
+            self.serving.set()
+            await watched
+            self.serving.clear()
+            log("shard lost", shard=self.name)
+            self._pool.abort()
+            await self._unregister()
+
+    async def _register(self, home: Path) -> None:
+        """Wait for MMS, and have it start this shard's worker and open its lanes."""
         query = urlencode(
             {
                 "url": str(home),
@@ -53,60 +113,126 @@ class Shard:
             }
         )
         request = f"POST /models?{query} HTTP/1.1\r\nContent-Length: 0\r\n\r\n".encode()
-        while True:
-            try:
-                reply = await self._pool.ask(request)
-            except ConnectionError:
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                break
-        if reply.status != 200:
+        reply = await self._ask_until_it_is_there(request)
+        if reply.status not in (200, 409):  # 409: an earlier gate has had it started
             raise RuntimeError(f"MMS did not start {self.name}: {_message(reply)}")
 
-    async def load(self, key: bytes, directory: Path) -> Answer:
-        """Have the worker load a model; it answers 200 also if it has it already."""
-        return await self._call(b"load", key, str(directory).encode())
+    async def _unregister(self) -> None:
+        """Have MMS forget a worker that is gone; it would keep requests for it without end."""
+        request = b"DELETE /models/%b HTTP/1.1\r\nContent-Length: 0\r\n\r\n" % self.name.encode()
+        await self._ask_until_it_is_there(request)
 
-    async def unload(self, key: bytes) -> Answer:
-        """Have the worker drop a model; it answers 200 also if it does not have it."""
-        return await self._call(b"unload", key, b"")
+    async def _ask_until_it_is_there(self, request: bytes) -> Reply:
+        while True:
+            try:
+                return await self._pool.ask(request)
+            except ConnectionError:
+                await asyncio.sleep(_RETRY_SECONDS)
 
-    async def invoke(
-        self, key: bytes, body: bytes, content_type: bytes | None, accept: bytes | None
-    ) -> Answer:
-        """Have the worker answer a client; 404 means that it does not have the model."""
-        headers = []
-        if content_type is not None:
-            headers.append(b"mme-content-type: %b\r\n" % content_type)
-        if accept is not None:
-            headers.append(b"accept: %b\r\n" % accept)
-        return await self._call(b"invoke", key, body, b"".join(headers))
-
-    async def _call(
-        self, operation: bytes, key: bytes, body: bytes, headers: bytes = b""
-    ) -> Answer:
-        """One request through MMS, for as long as the caller waits.
+    async def _watch(self) -> "asyncio.Future[object]":
+        """What is done when the worker's parent ends: its end of a connection is closed then.
 
         Raises:
-            FaultError: no answer of the worker came back; the message says what came instead.
+            OSError: it has ended already.
         """
-        request = b"%bContent-Length: %d\r\nmme-operation: %b\r\nmme-model: %b\r\n%b\r\n%b" % (
-            self._prefix,
-            len(body),
-            operation,
-            key,
-            headers,
-            body,
-        )
+        if not self._life.exists():  # MMS's own worker, which nobody can watch
+            return asyncio.get_running_loop().create_future()
+        reader, writer = await asyncio.open_unix_connection(str(self._life))
+
+        async def end() -> None:
+            with contextlib.closing(writer), contextlib.suppress(OSError):
+                await reader.read()
+
+        return asyncio.ensure_future(end())
+
+    async def load(self, key: bytes, directory: Path, until: float = 0) -> Answer:
+        """Have the worker load a model; it answers 200 also if it has it already.
+
+        Args:
+            key: of the model.
+            directory: where its files are.
+            until: ``time.monotonic()`` after which nobody waits; 0 is the longest load from now.
+
+        Raises:
+            LostError: the worker died.
+        """
+        async with self._loads:
+            headers = b"mme-directory: %b\r\n" % _quoted(directory)
+            return await self._call(b"load", key, b"", headers, until)
+
+    async def unload(self, key: bytes, until: float = 0) -> Answer:
+        """Have the worker drop a model; it answers 200 also if it does not have it.
+
+        Raises:
+            LostError: the worker died, and the model with it.
+        """
+        return await self._call(b"unload", key, b"", b"", until)
+
+    async def invoke(self, key: bytes, request: Request, until: float = 0) -> Answer:
+        """Have the worker answer a client; 404 means that it does not have the model.
+
+        Raises:
+            LostError: the worker died.
+        """
+        return await self._call(b"invoke", key, request.body, _passed_on(request), until, request)
+
+    async def attempt(
+        self, key: bytes, directory: Path, request: Request, until: float = 0
+    ) -> Answer:
+        """Have a client answered in a process of its own, which nobody else is in.
+
+        Raises:
+            LostError: the worker died, which is not to do with this request.
+        """
+        headers = b"mme-directory: %b\r\n%b" % (_quoted(directory), _passed_on(request))
+        async with self._loads:
+            return await self._call(b"try", key, request.body, headers, until, request)
+
+    async def _call(
+        self,
+        operation: bytes,
+        key: bytes,
+        body: bytes,
+        headers: bytes,
+        until: float,
+        request: Request | None = None,
+    ) -> Answer:
+        """One request through MMS, for as long as the caller waits."""
+        if not self.serving.is_set():
+            await self.serving.wait()
+        until = until or time.monotonic() + self._load_seconds
+        message = self._message % (len(body), operation, key, until, headers, body)
+        large = len(body) if len(body) > _SMALL_BYTES else 0
+        if large:
+            await self._bodies.take(large)
         self.in_flight += 1
         try:
-            reply = await self._pool.ask(request)
+            reply = await self._pool.ask(message, request)
         except ConnectionError as error:
-            sentence = f"the model server is restarting; try again ({error})"
-            raise FaultError(Fault.UNAVAILABLE, sentence) from None
+            raise LostError(f"the model server has gone ({error})", inside=False) from None
         finally:
             self.in_flight -= 1
+            if large:
+                self._bodies.give_back(large)
         return _answer_of(reply)
+
+
+def _quoted(directory: Path) -> bytes:
+    return quote_from_bytes(str(directory).encode("utf-8", "surrogateescape"), "/").encode()
+
+
+def _passed_on(request: Request) -> bytes:
+    """The client's headers that the worker needs; MMS takes 8 KiB of headers in all."""
+    passed = b""
+    for theirs, ours in (b"content-type", b"mme-content-type"), (b"accept", b"accept"):
+        value = request.headers.get(theirs)
+        if value is None:
+            continue
+        if len(value) > MAX_PASSED_ON_BYTES:
+            sentence = f"{theirs.decode()} is over {MAX_PASSED_ON_BYTES} bytes"
+            raise FaultError(Fault.BAD_REQUEST, sentence)
+        passed += b"%b: %b\r\n" % (ours, value)
+    return passed
 
 
 def _answer_of(reply: Reply) -> Answer:
@@ -114,11 +240,13 @@ def _answer_of(reply: Reply) -> Answer:
     if reply.status == 200 and reply.body.startswith(_MARK):
         end = reply.body.index(b"\n")
         status = int(reply.body[len(_MARK) : end])
-        return Answer(status, reply.content_type, reply.body[end + 1 :])
+        body = reply.body[end + 1 :]
+        if status == _LOST:
+            raise LostError(body.decode("utf-8", "replace"), inside=True)
+        return Answer(status, reply.content_type, body)
     message = _message(reply)
     if reply.status in (500, 507):
-        sentence = f"the model's process died before it answered ({message}); try again"
-        raise FaultError(Fault.INTERNAL, sentence)
+        raise LostError(message, inside=True)
     raise FaultError(Fault.UNAVAILABLE, f"the model server is busy: {message}")
 
 

@@ -1,9 +1,10 @@
-"""PID 1: starts MMS and the gate, waits for what happens, and leaves no process behind."""
+"""PID 1: starts MMS and the gate, starts again what dies, and leaves no process behind."""
 
 import contextlib
 import ctypes
 import os
-import queue
+import resource
+import selectors
 import shutil
 import signal
 import socket
@@ -11,19 +12,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from container import mms
-from container.log import log
+from container.keeper import Keeper
+from container.log import flush, log
 from container.settings import Settings, SettingsError
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _BACKLOG = 1024
 _KILL_SECONDS = 5.0  # for what was killed to be reaped
 _GATE_SECONDS = 3.0  # for the gate to go, beyond its drain
+_CUT_SECONDS = 0.8  # for the gate to go, after a second signal
+_TICK_SECONDS = 1.0  # the longest that a flush of the log is put off
+_FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS = 0.05, 5.0
+_QUIET_SECONDS = 30.0  # a part that lived this long did not die of its start
+_MOST_DEATHS = 8  # of one part, none of them quiet, before we give up
+_MOST_DESCRIPTORS = 65536
 
-EXIT_STOPPED, EXIT_FAILED = 0, 1
+EXIT_STOPPED, EXIT_NOT_STARTED, EXIT_FAILED = 0, 1, 3
 
 
 class StartError(Exception):
@@ -34,10 +43,12 @@ def serve(environ: Mapping[str, str]) -> int:
     """Run the container until it is told to stop.
 
     Returns:
-        The exit status: 0 after SIGTERM or SIGINT, 1 when a part of it failed.
+        The exit status: 0 after SIGTERM or SIGINT, 1 when it cannot start, 3 when a part of it
+        died again and again.
     """
     try:
         settings = Settings.from_environ(environ)
+        _raise_descriptor_limit()
         with (
             _listening(settings.port) as listener,
             _private_directory(settings.temporary_directory) as run,
@@ -45,7 +56,15 @@ def serve(environ: Mapping[str, str]) -> int:
             return Supervisor(settings, listener, run).run()
     except (SettingsError, StartError, mms.MissingPartError) as error:
         sys.stderr.write(f"mme serve: {error}\n")
-        return EXIT_FAILED
+        return EXIT_NOT_STARTED
+
+
+def _raise_descriptor_limit() -> None:
+    """As many descriptors as we may have; the gate keeps some of them for itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 @contextlib.contextmanager
@@ -66,7 +85,7 @@ def _listening(port: int) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _private_directory(parent: Path) -> Iterator[Path]:
-    """A directory for sockets and the configuration, of this start alone."""
+    """A directory for sockets, the configuration and the journal, of this start alone."""
     try:
         run = Path(tempfile.mkdtemp(prefix="mme-", dir=parent))
     except OSError as error:
@@ -78,6 +97,35 @@ def _private_directory(parent: Path) -> Iterator[Path]:
         shutil.rmtree(run, ignore_errors=True)
 
 
+@dataclass(slots=True)
+class _Part:
+    """A process that is kept running: MMS, or the gate."""
+
+    name: str
+    start: Callable[[], "subprocess.Popen[bytes]"]
+    process: "subprocess.Popen[bytes] | None" = None
+    started: float = 0.0
+    start_at: float = 0.0
+    deaths: int = 0  # one after another, each soon after its start
+
+    def start_if_due(self) -> None:
+        """Start it, unless it runs or must wait."""
+        if self.process is None and time.monotonic() >= self.start_at:
+            self.process = self.start()
+            self.started = time.monotonic()
+
+    def died(self) -> int | None:
+        """The status of a process that has ended since the last call, else None."""
+        if self.process is None or (status := self.process.poll()) is None:
+            return None
+        now = time.monotonic()
+        self.process = None
+        self.deaths = 1 if now - self.started > _QUIET_SECONDS else self.deaths + 1
+        delay = min(_FIRST_DELAY_SECONDS * 2 ** (self.deaths - 1), _LONGEST_DELAY_SECONDS)
+        self.start_at = now + (delay if self.deaths > 1 else 0.0)
+        return status
+
+
 class Supervisor:
     """One run of the container's processes."""
 
@@ -86,73 +134,145 @@ class Supervisor:
         self._listener = listener
         self._run = run
         self._mms_output = run / "mms.out"
-        self._events: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._keeper = Keeper(max(1, min(settings.max_connections, descriptors // 2)))
+        self._selector = selectors.DefaultSelector()
+        self._mms = _Part("MMS", self._start_mms)
+        self._gate = _Part("the gate", self._start_gate)
+        self._stop_at: float | None = None  # the gate has been told to drain until then
+        self._signals = 0  # to stop
 
     def run(self) -> int:
-        """Start all, wait for the first reason to stop, stop all."""
+        """Start all, start again what dies, and stop all when told to."""
         # An orphan of any depth becomes our child, and so is found and reaped at the end.
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        events, put = os.pipe()
+        for end in (events, put):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(put, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-            signal.signal(number, lambda number, _: self._events.put(signal.Signals(number)))
-        started: list[subprocess.Popen[bytes]] = []
+            signal.signal(number, lambda *_: None)  # the number comes through the pipe
+        self._selector.register(events, selectors.EVENT_READ)
         try:
-            started.append(self._start_mms())
-            started.append(self._start_gate())
-            return self._wait(*started)
+            while True:
+                if self._stop_at is None:
+                    self._mms.start_if_due()
+                    self._gate.start_if_due()
+                for key, _ in self._selector.select(self._wait_seconds()):
+                    if key.fd == events:
+                        self._take_signals(os.read(events, 4096))
+                    else:
+                        self._hear_gate()
+                flush()
+                if (status := self._bury_the_dead()) is not None:
+                    return status
         finally:
+            signal.set_wakeup_fd(-1)
             _end_all_children()
+
+    def _wait_seconds(self) -> float:
+        """Until something is due, whatever happens or not."""
+        due = [part.start_at for part in (self._mms, self._gate) if part.process is None]
+        due = due if self._stop_at is None else [self._stop_at]
+        return max(0.0, min([_TICK_SECONDS, *(at - time.monotonic() for at in due)]))
+
+    def _take_signals(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number not in (signal.SIGTERM, signal.SIGINT):
+                continue
+            self._signals += 1
+            seconds = self._settings.drain_seconds + _GATE_SECONDS
+            if self._signals > 1:
+                seconds = _CUT_SECONDS
+            log("stopping", reason=signal.Signals(number).name, seconds=seconds)
+            self._stop_at = time.monotonic() + seconds
+            if self._gate.process is not None:
+                self._gate.process.terminate()
+
+    def _hear_gate(self) -> None:
+        """Take one message of the gate; its end is seen when it is reaped."""
+        if not self._keeper.hear() and self._keeper.channel is not None:
+            self._selector.unregister(self._keeper.channel)
+
+    def _bury_the_dead(self) -> int | None:
+        """Reap, and see to what has died; the exit status when it is time to go."""
+        gate, server = self._gate, self._mms
+        _reap_orphans({part.process.pid for part in (gate, server) if part.process is not None})
+        if (status := gate.died()) is not None:
+            if self._stop_at is not None:
+                return EXIT_STOPPED
+            if status == EXIT_NOT_STARTED:
+                self._log_last_words()
+                return EXIT_NOT_STARTED
+            self._bury_gate(status)
+        if (status := server.died()) is not None and self._stop_at is None:
+            log("restarting", part=server.name, status=status, deaths=server.deaths)
+            self._log_last_words()
+        if self._stop_at is not None:
+            gone = gate.process is None or time.monotonic() >= self._stop_at
+            return EXIT_STOPPED if gone else None
+        for part in (gate, server):
+            if part.deaths > _MOST_DEATHS:
+                log("giving up", part=part.name, deaths=part.deaths)
+                return EXIT_FAILED
+        return None
+
+    def _bury_gate(self, status: int) -> None:
+        if self._keeper.channel is not None:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(self._keeper.channel)
+        answered = self._keeper.answer_for_the_dead()
+        log("restarting", part=self._gate.name, status=status, unanswered=answered)
+
+    def _log_last_words(self) -> None:
+        said = self._mms_output.read_text(errors="replace").strip().rpartition("\n")[2]
+        if said:
+            log("MMS said", line=said)
 
     def _start_mms(self) -> "subprocess.Popen[bytes]":
         mms.lay(self._settings, self._run)
         with self._mms_output.open("w") as output:
-            return subprocess.Popen(
+            return _start(
                 mms.command(self._settings, self._run),
-                stdin=subprocess.DEVNULL,
-                stdout=output,  # two lines of no use, or why it did not start
-                cwd=self._run,
-                env=mms.environment(),
-                process_group=0,  # a Ctrl-C of the terminal is for the supervisor alone
-                preexec_fn=_die_with_parent,  # there are no threads yet
+                stdout=output.fileno(),  # two lines of no use, or why it did not start
+                directory=self._run,
+                environ=mms.environment(),
             )
 
     def _start_gate(self) -> "subprocess.Popen[bytes]":
-        descriptor = self._listener.fileno()
-        options = {
-            "--listen-fd": descriptor,
-            "--mms-socket": mms.socket_path(self._run),
-            "--shard-home": mms.shard_home(self._run),
-        }
-        return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "container.gate",
-                *(str(o) for kv in options.items() for o in kv),
-            ],
-            stdin=subprocess.DEVNULL,
-            pass_fds=[descriptor],
-            process_group=0,
-            preexec_fn=_die_with_parent,  # there are no threads yet
-        )
+        with self._keeper.new_channel() as theirs:
+            options = {
+                "--listen-fd": self._listener.fileno(),
+                "--channel-fd": theirs.fileno(),
+                "--ledger-fd": self._keeper.descriptor,
+                "--run": self._run,
+            }
+            words = [str(word) for option in options.items() for word in option]
+            fds = [self._listener.fileno(), theirs.fileno(), self._keeper.descriptor]
+            gate = _start([sys.executable, "-m", "container.gate", *words], pass_fds=fds)
+        if self._keeper.channel is not None:
+            self._selector.register(self._keeper.channel, selectors.EVENT_READ)
+        return gate
 
-    def _wait(self, server: "subprocess.Popen[bytes]", gate: "subprocess.Popen[bytes]") -> int:
-        while True:
-            event = self._events.get()
-            if event is signal.SIGCHLD:
-                _reap_orphans({server.pid, gate.pid})
-                if server.poll() is not None:
-                    said = self._mms_output.read_text().strip().rpartition("\n")[2]
-                    log("stopping", reason="MMS ended", status=server.returncode, said=said)
-                    return EXIT_FAILED
-                if gate.poll() is not None:
-                    log("stopping", reason="the gate ended", status=gate.returncode)
-                    return EXIT_FAILED
-            else:
-                log("stopping", reason=event.name)
-                gate.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    gate.wait(self._settings.drain_seconds + _GATE_SECONDS)
-                return EXIT_STOPPED
+
+def _start(
+    command: Sequence[str],
+    *,
+    stdout: int | None = None,
+    directory: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        cwd=directory,
+        env=environ,
+        pass_fds=pass_fds,
+        process_group=0,  # a Ctrl-C of the terminal is for the supervisor alone
+        preexec_fn=_die_with_parent,  # there are no threads
+    )
 
 
 def _prctl(option: int, value: int) -> None:
@@ -164,10 +284,11 @@ def _die_with_parent() -> None:
 
 
 def _reap_orphans(own: set[int]) -> None:
-    """Bury the dead that others left to us; our own two are asked for their status elsewhere."""
+    """Bury the dead that others left to us; our own are asked for their status elsewhere."""
     looking = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    while (dead := os.waitid(os.P_ALL, 0, looking)) is not None and dead.si_pid not in own:
-        os.waitpid(dead.si_pid, 0)
+    with contextlib.suppress(ChildProcessError):
+        while (dead := os.waitid(os.P_ALL, 0, looking)) is not None and dead.si_pid not in own:
+            os.waitpid(dead.si_pid, 0)
 
 
 def _end_all_children() -> None:

@@ -4,10 +4,14 @@ One at a time because MMS answers pipelined requests in any order, and so swaps 
 """
 
 import asyncio
+import time
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import httptools
+
+from container.faults import Fault, FaultError
+from container.messages import Request
 
 
 class Reply(NamedTuple):
@@ -89,20 +93,36 @@ class Pool:
         self._socket_path = str(socket_path)
         self._free = asyncio.Semaphore(size)
         self._idle: list[Upstream] = []
+        self._busy: set[Upstream] = set()
 
-    async def ask(self, request: bytes) -> Reply:
+    async def ask(self, message: bytes, client: Request | None = None) -> Reply:
         """Send one request on a free connection; who waits too long cancels.
+
+        Args:
+            message: the request's bytes.
+            client: whose it is; noted in it is when it was sent and answered.
 
         Raises:
             ConnectionError: MMS is not there, or went away before it answered.
+            FaultError: the client went away while its request waited.
         """
+        waited = self._free.locked()
         async with self._free:
+            if client is not None:
+                if waited and client.gone:
+                    raise FaultError(Fault.CLIENT_GONE, "the client has left")
+                client.sent_at = time.monotonic()
             upstream = await self._connect()
+            self._busy.add(upstream)
             try:
-                reply = await upstream.ask(request)
+                reply = await upstream.ask(message)
             except BaseException:  # a cancelled request too: its answer must reach nobody else
                 upstream.abort()
                 raise
+            finally:
+                self._busy.discard(upstream)
+            if client is not None:
+                client.answered_at = time.monotonic()
             if upstream.usable:
                 self._idle.append(upstream)
             return reply
@@ -119,7 +139,9 @@ class Pool:
             raise ConnectionError(f"MMS is not there: {error}") from error
         return upstream
 
-    def close(self) -> None:
-        """Close the idle connections."""
+    def abort(self) -> None:
+        """Close all connections: what waits for an answer gets none."""
         while self._idle:
             self._idle.pop().abort()
+        for upstream in tuple(self._busy):
+            upstream.abort()

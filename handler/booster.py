@@ -168,7 +168,10 @@ def _created(create: Callable[..., int], *arguments: object) -> int:
 
 def _check(status: int) -> None:
     if status:
-        raise XgboostError(_xgboost.XGBGetLastError().decode("utf-8", "replace"))
+        message = _xgboost.XGBGetLastError().decode("utf-8", "replace")
+        if "bad_alloc" in message:
+            raise MemoryError(message)
+        raise XgboostError(message)
 
 
 def _contains(data: bytes, word: bytes) -> bool:

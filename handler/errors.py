@@ -14,6 +14,7 @@ class Fault(enum.Enum):
     NOT_ACCEPTABLE = (406, "NotAcceptableException")
     UNSUPPORTED_MEDIA_TYPE = (415, "UnsupportedMediaTypeException")
     BAD_MODEL = (500, "BadModelException")
+    MODEL_CRASHED = (500, "ModelCrashedException")
     OUT_OF_MEMORY = (507, "OutOfMemoryException")
 
     @property

@@ -37,6 +37,12 @@ class Settings:
         1,
         "Threads that one prediction uses; 1 is best where many models are asked at once.",
     )
+    memory_reserve_mb: int = _setting(
+        "MME_MEMORY_RESERVE_MB",
+        0,
+        "Memory that stays free: a model that would take of it is refused with 507, so that the "
+        "platform unloads others; 0 reserves 64 MB and a sixteenth of the container's limit.",
+    )
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
@@ -57,7 +63,11 @@ class Settings:
         threads = environ.get("MME_THREADS", "").strip() or "1"
         if not (threads.isascii() and threads.isdigit() and 1 <= int(threads) <= _MOST_THREADS):
             raise SettingsError(f"MME_THREADS is {threads!r}: it must be 1 to {_MOST_THREADS}")
+        reserve = environ.get("MME_MEMORY_RESERVE_MB", "").strip() or "0"
+        if not (reserve.isascii() and reserve.isdigit() and len(reserve) < 10):
+            raise SettingsError(f"MME_MEMORY_RESERVE_MB is {reserve!r}: it must be a number of MB")
         return cls(
+            memory_reserve_mb=int(reserve),
             default_accept=accept or content_types.JSON,
             libsvm_base=int(base or 0),
             threads=int(threads),

@@ -1,0 +1,64 @@
+"""The access log: one JSON line a request, but for the platform's polls."""
+
+import functools
+import itertools
+import json
+import os
+import time
+
+from container import log
+from container.messages import Request, Response
+
+_QUIET = (b"/ping", b"/metrics")
+_ID_BYTES = 6
+_SHOWN_BYTES = 300  # of a path or a message
+_TARGET = b"x-amzn-sagemaker-target-model"
+
+_LINE = (
+    b'{"time": %.3f, "event": "request", "id": "%b", "method": %b, "path": %b, "status": %d, '
+    b'"in": %d, "out": %d, "queue_ms": %.3f, "model_ms": %.3f'
+)
+
+_start = os.urandom(_ID_BYTES).hex()
+_number = itertools.count(1)
+
+
+def new_id() -> bytes:
+    """An id for a request that no other has."""
+    return b"%b-%x" % (_start.encode(), next(_number))
+
+
+def note(identity: bytes, request: Request, response: Response) -> None:
+    """Keep a line for the log; ``log.flush`` writes it. Polls that went well are not worth one."""
+    path = request.target.partition(b"?")[0]
+    polled = path in _QUIET or (path == b"/models" and request.method == b"GET")
+    if polled and response.status == 200:
+        return
+    now = time.monotonic()
+    sent, answered = request.sent_at or now, request.answered_at or now
+    line = _LINE % (
+        time.time(),
+        identity,
+        _quoted(request.method),
+        _quoted(path[:_SHOWN_BYTES]),
+        response.status,
+        len(request.body),
+        len(response.body),
+        max(0.0, sent - request.received_at) * 1000,
+        max(0.0, answered - sent) * 1000,
+    )
+    parts = path.split(b"/")
+    if len(parts) > 2:
+        line += b', "model": %b' % _quoted(parts[2][:_SHOWN_BYTES])
+    if _TARGET in request.headers:
+        line += b', "target": %b' % _quoted(request.headers[_TARGET][:_SHOWN_BYTES])
+    if response.status >= 400:
+        message = response.body[:_SHOWN_BYTES].decode("utf-8", "replace")
+        line += b', "error": %b' % json.dumps(message).encode()
+    log.say(line + b"}\n")
+
+
+@functools.lru_cache(8192)
+def _quoted(text: bytes) -> bytes:
+    """What a client sent, as JSON: it can forge nothing."""
+    return json.dumps(text.decode("latin-1")).encode()

@@ -1,0 +1,333 @@
+"""The parent: keeps the lanes and the ledger, and forks whatever may die.
+
+MMS's lanes end here. The child that serves has them only on loan, so MMS does not notice when it
+dies: the next child takes the lanes over in milliseconds, and a request that was inside the dead
+one is answered by the parent, who knows its id from the ledger. The parent itself never looks at
+what models or clients send.
+"""
+
+import contextlib
+import ctypes
+import math
+import os
+import selectors
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from handler import disposable, frames, memory
+from handler.ledger import MAX_LANES, Ledger, State
+
+LOST = 599  # the status that tells the gate that a request was lost with its process
+_PR_SET_PDEATHSIG = 1
+_QUIET_SECONDS = 1.0  # a child that lived this long did not die of its start
+_LONGEST_DELAY_SECONDS = 5.0
+_LOOK_SECONDS = 0.25  # how often the ledger is looked at for requests that are overdue
+_GRACE_SECONDS = 0.1  # for the child to answer an overdue request itself
+_SILENT_SECONDS = 10.0  # the child's loop does not run: it hangs
+_MOST_JOBS = 4  # disposable processes at once
+
+Lanes = dict[int, socket.socket]
+Serve = Callable[[socket.socket, Ledger, Lanes], None]
+
+
+@dataclass(slots=True, eq=False)
+class _Disposable:
+    """A disposable process, and the end of its job's answer that we watch and hold."""
+
+    pid: int
+    channel: socket.socket
+    reply: socket.socket | None = None
+
+
+class Parent:
+    """One worker program as MMS sees it.
+
+    Args:
+        listener: where MMS opens its lanes.
+        life: where the gate connects, to be told of our end by the end of its connection.
+        serve: what the child does, and never returns from.
+        work: what a disposable process does with a job.
+    """
+
+    def __init__(
+        self, listener: socket.socket, life: socket.socket, serve: Serve, work: disposable.Work
+    ) -> None:
+        self._listener, self._life = listener, life
+        self._serve, self._work = serve, work
+        self._ledger = Ledger()
+        self._lanes: Lanes = {}
+        self._free = list(range(MAX_LANES - 1, -1, -1))
+        self._child: int | None = None
+        self._control: socket.socket | None = None
+        self._killed_for = ""  # why we killed the child
+        self._how = ""  # the last child died
+        self._born = 0.0
+        self._fork_at = 0.0
+        self._delay = 0.0
+        self._look_at = 0.0
+        self._oom_kills = memory.oom_kills()
+        self._disposables: dict[int, _Disposable] = {}  # by process id
+        self._spare: _Disposable | None = None
+        self._jobs: deque[tuple[bytes, list[int]]] = deque()  # that wait for a process
+        self._selector = selectors.DefaultSelector()
+
+    def run(self) -> None:
+        """Serve until MMS closes our standard input."""
+        woken, wake = os.pipe()
+        for end in (woken, wake):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._listener.setblocking(False)
+        self._life.setblocking(False)
+        self._watch(0, None)
+        self._watch(woken, lambda: self._reap(woken))
+        self._watch(self._listener, self._open_lane)
+        self._watch(self._life, self._be_watched)
+        while True:
+            self._fork_what_is_missing()
+            for key, _ in self._selector.select(_LOOK_SECONDS):
+                if key.fd == 0:
+                    if not os.read(0, 4096):
+                        return self._end()
+                elif key.fd in self._selector.get_map():  # not closed by one before it
+                    key.data()
+            self._look_after_child()
+
+    def _watch(self, file: socket.socket | int, act: Callable[[], None] | None) -> None:
+        self._selector.register(file, selectors.EVENT_READ, act)
+
+    def _forget(self, file: socket.socket) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(file)
+        file.close()
+
+    def _end(self) -> None:
+        for pid in (*self._disposables, self._child):
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
+
+    # Lanes.
+
+    def _open_lane(self) -> None:
+        with contextlib.suppress(OSError):
+            lane, _ = self._listener.accept()
+            number = self._free.pop()
+            self._ledger.set(number, State.IDLE)
+            self._lanes[number] = lane
+            if self._control is not None:
+                self._lend(number, lane)
+
+    def _lend(self, number: int, lane: socket.socket) -> None:
+        if self._control is not None:
+            with contextlib.suppress(OSError):  # it has died: the next one gets all lanes
+                socket.send_fds(self._control, [b"%d" % number], [lane.fileno()])
+
+    def _close_lane(self, number: int) -> None:
+        lane = self._lanes.pop(number, None)
+        if lane is not None:
+            lane.close()
+            self._free.append(number)
+
+    def _be_watched(self) -> None:
+        with contextlib.suppress(OSError):
+            gate, _ = self._life.accept()
+            gate.setblocking(False)
+            self._watch(gate, lambda: self._forget(gate))  # the gate says nothing: it has gone
+
+    # The child.
+
+    def _fork_what_is_missing(self) -> None:
+        if self._child is None and time.monotonic() >= self._fork_at:
+            mine, theirs = _pair()
+            self._born = time.monotonic()
+            self._ledger.beat(self._born)
+            self._child = _fork(lambda: self._be_the_child(theirs))
+            theirs.close()
+            self._control = mine
+            self._watch(mine, self._hear_child)
+        if self._spare is None and len(self._disposables) < _MOST_JOBS:
+            mine, theirs = _pair()
+            pid = _fork(lambda: self._be_disposable(theirs))
+            theirs.close()
+            self._spare = self._disposables[pid] = _Disposable(pid, mine)
+            if self._jobs:
+                self._begin(*self._jobs.popleft())
+
+    def _be_the_child(self, control: socket.socket) -> None:
+        _keep_only([control, *self._lanes.values()])
+        self._serve(control, self._ledger, self._lanes)
+
+    def _be_disposable(self, channel: socket.socket) -> None:
+        _keep_only([channel])
+        disposable.wait_and_work(channel, self._work)
+
+    def _hear_child(self) -> None:
+        """The child sends a job for a disposable process, or the number of a lane that closed."""
+        if self._control is None:
+            return
+        try:
+            message, descriptors, _, _ = socket.recv_fds(
+                self._control, disposable.MAX_MESSAGE_BYTES, 4
+            )
+        except BlockingIOError:
+            return
+        except OSError:
+            message, descriptors = b"", []
+        if not message:
+            self._forget(self._control)
+            self._control = None
+        elif not descriptors:
+            self._close_lane(int(message))
+        elif self._spare is None:
+            self._jobs.append((message, descriptors))
+        else:
+            self._begin(message, descriptors)
+
+    def _settle_lanes(self) -> None:
+        """Make the lanes of a dead child fit for the next: answer what was inside it."""
+        for number, lane in list(self._lanes.items()):
+            entry = self._ledger.entry(number)
+            if entry.state is State.INSIDE:
+                lost = b"mme %d\n%b" % (LOST, self._how.encode())
+                answer = frames.answered(entry.request_id, "text/plain", lost)
+                with contextlib.suppress(OSError):
+                    lane.setblocking(True)
+                    lane.sendall(answer)
+            elif entry.state is not State.IDLE:
+                lane.shutdown(socket.SHUT_RDWR)
+                self._close_lane(number)
+            self._ledger.set(number, State.IDLE)
+
+    def _look_after_child(self) -> None:
+        """Kill the child when it hangs, or has a request for longer than anybody waits for it."""
+        now = time.monotonic()
+        if now < self._look_at or self._child is None:
+            return
+        self._look_at = now + _LOOK_SECONDS
+        if _is_stopped(self._child):
+            self._killed_for = "it was stopped"
+        elif now > self._ledger.last_beat() + _SILENT_SECONDS:
+            self._killed_for = f"it did nothing for {_SILENT_SECONDS:.0f} s"
+        elif any(now > self._overdue_at(number) for number in self._lanes):
+            self._killed_for = "a request in it took too long"
+        if self._killed_for:
+            os.kill(self._child, signal.SIGKILL)
+
+    def _overdue_at(self, number: int) -> float:
+        entry = self._ledger.entry(number)
+        return entry.until + _GRACE_SECONDS if entry.state is State.INSIDE else math.inf
+
+    # Disposable processes.
+
+    def _begin(self, message: bytes, descriptors: list[int]) -> None:
+        """Give a job to the spare; its reply end is watched, since who asked may give up."""
+        spare, self._spare = self._spare, None
+        if spare is None:
+            raise RuntimeError("there is no spare process")
+        with contextlib.suppress(OSError):  # it has died: who asked hears of it when it is reaped
+            socket.send_fds(spare.channel, [message], descriptors)
+        spare.reply = reply = socket.socket(fileno=descriptors[0])
+        for descriptor in descriptors[1:]:
+            os.close(descriptor)
+        self._watch(reply, lambda: self._give_up(spare))
+
+    def _give_up(self, job: _Disposable) -> None:
+        """Who asked has closed its end: it has its answer, or waits no longer."""
+        if job.reply is not None:
+            self._forget(job.reply)
+            job.reply = None
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(job.pid, signal.SIGKILL)
+
+    # The dead.
+
+    def _reap(self, woken: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(woken, 4096)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            how = self._cause(status)
+            if pid == self._child:
+                self._bury_child(how)
+            elif (job := self._disposables.pop(pid, None)) is not None:
+                self._bury_disposable(job, how)
+
+    def _cause(self, status: int) -> str:
+        if not os.WIFSIGNALED(status):
+            code = os.waitstatus_to_exitcode(status)
+            return f"exit status {code}" if code else ""
+        name = signal.Signals(os.WTERMSIG(status)).name
+        kills = memory.oom_kills()
+        if name == "SIGKILL" and kills > self._oom_kills:
+            name = "out of memory"
+        self._oom_kills = kills
+        return name
+
+    def _bury_child(self, how: str) -> None:
+        now = time.monotonic()
+        lived = now - self._born
+        self._how, self._killed_for = self._killed_for or how or "exit status 0", ""
+        self._child = None
+        if self._control is not None:
+            self._forget(self._control)
+            self._control = None
+        quiet = lived > _QUIET_SECONDS
+        self._delay = 0.0 if quiet else min(2 * self._delay + 0.05, _LONGEST_DELAY_SECONDS)
+        self._fork_at = now + self._delay
+        self._settle_lanes()
+
+    def _bury_disposable(self, job: _Disposable, how: str) -> None:
+        job.channel.close()
+        if job is self._spare:
+            self._spare = None
+        if job.reply is not None:
+            if how:
+                with contextlib.suppress(OSError):
+                    job.reply.setblocking(False)
+                    job.reply.send(disposable.died(how))
+            self._forget(job.reply)
+
+
+def _is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return mine, theirs
+
+
+def _fork(be: Callable[[], None]) -> int:
+    """Fork a process that dies with us and never returns from ``be``."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == parent:  # or it died before the line above
+            be()
+    finally:
+        os._exit(1)
+
+
+def _keep_only(files: list[socket.socket]) -> None:
+    """Close every descriptor but the standard ones and these: a copy would keep a peer waiting."""
+    kept = {0, 1, 2, *(file.fileno() for file in files)}
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # of names, not of paths
+        if int(name) not in kept:
+            with contextlib.suppress(OSError):  # that of the listing itself
+                os.close(int(name))

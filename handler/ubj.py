@@ -1,0 +1,131 @@
+"""Universal Binary JSON as XGBoost writes it, read strictly: no length may pass the file's end.
+
+Source: https://ubjson.org/type-reference/ and XGBoost's ``UBJReader``. XGBoost's own reader takes a
+length from the file at its word, and then crashes or allocates until it is killed.
+"""
+
+import struct
+from typing import Any
+
+import numpy as np
+
+MAX_DEPTH = 64  # a model has eight levels
+
+_NUMBERS = {
+    ord("i"): struct.Struct(">b"),
+    ord("U"): struct.Struct(">B"),
+    ord("I"): struct.Struct(">h"),
+    ord("l"): struct.Struct(">i"),
+    ord("L"): struct.Struct(">q"),
+    ord("d"): struct.Struct(">f"),
+    ord("D"): struct.Struct(">d"),
+}
+_DTYPES = {mark: np.dtype(number.format) for mark, number in _NUMBERS.items()}
+_CONSTANTS = {ord("T"): True, ord("F"): False, ord("Z"): None}
+_LENGTH = struct.Struct(">cq")
+_length = _LENGTH.unpack_from
+_OBJECT, _ARRAY, _STRING, _CHAR = b"{[SC"
+_END_OBJECT, _END_ARRAY, _TYPE, _COUNT = b"}]$#"
+
+
+class UbjError(Exception):
+    """The bytes are not UBJ; the message says where and why."""
+
+
+def loads(data: bytes) -> Any:
+    """Read one value that is all of ``data``.
+
+    Returns:
+        dict, list, str, int, float, bool or None as in JSON; an array of one type as a numpy array
+        (big-endian, read-only, over ``data``).
+
+    Raises:
+        UbjError: the bytes end early, go on after the value, or are not UBJ.
+    """
+    try:
+        value, at = _value(data, 0, 0)
+    except (IndexError, struct.error):
+        raise UbjError("it ends early") from None
+    except UnicodeDecodeError:
+        raise UbjError("a text in it is not UTF-8") from None
+    if at != len(data):
+        raise UbjError(f"{len(data) - at} bytes follow its end")
+    return value
+
+
+def _value(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+    mark = data[at]
+    at += 1
+    if mark == _STRING:
+        return _string(data, at)
+    if mark == _ARRAY:
+        return _array(data, at, depth + 1)
+    if mark == _OBJECT:
+        return _object(data, at, depth + 1)
+    if mark in _NUMBERS:
+        number = _NUMBERS[mark]
+        return number.unpack_from(data, at)[0], at + number.size
+    if mark in _CONSTANTS:
+        return _CONSTANTS[mark], at
+    if mark == _CHAR:
+        return chr(data[at]), at + 1
+    raise UbjError(f"byte {at - 1} is not the mark of a value: {mark}")
+
+
+def _string(data: bytes, at: int) -> tuple[str, int]:
+    size, at = _size(data, at, 1)
+    return data[at : at + size].decode(), at + size
+
+
+def _size(data: bytes, at: int, item_bytes: int) -> tuple[int, int]:
+    """A length, which the file must be long enough for, and the place after it."""
+    mark, size = _length(data, at)
+    if mark != b"L":
+        raise UbjError(f"byte {at} does not begin a length")
+    at += _LENGTH.size
+    if size < 0:
+        raise UbjError(f"a length of {size} at byte {at}")
+    if at + size * item_bytes > len(data):
+        raise UbjError(f"a length of {size} at byte {at}: beyond the file, it ends early")
+    return size, at
+
+
+def _object(data: bytes, at: int, depth: int) -> tuple[dict[str, Any], int]:
+    if depth > MAX_DEPTH:
+        raise UbjError(f"it is nested deeper than {MAX_DEPTH}")
+    found = {}
+    while data[at] != _END_OBJECT:
+        mark, size = _length(data, at)
+        start = at + _LENGTH.size
+        at = start + size
+        if mark != b"L" or size < 0 or at >= len(data):
+            _size(data, start - _LENGTH.size, 1)  # says what is wrong
+        key = data[start:at].decode()
+        if data[at] == _ARRAY:
+            found[key], at = _array(data, at + 1, depth + 1)
+        else:
+            found[key], at = _value(data, at, depth)
+    return found, at + 1
+
+
+def _array(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+    if depth > MAX_DEPTH:
+        raise UbjError(f"it is nested deeper than {MAX_DEPTH}")
+    if data[at] == _TYPE:
+        dtype = _DTYPES.get(data[at + 1])
+        if dtype is None or data[at + 2] != _COUNT:
+            raise UbjError(f"an array of no known type at byte {at}")
+        size, at = _size(data, at + 3, dtype.itemsize)
+        array = np.frombuffer(data, dtype, size, at) if size else np.empty(0, dtype)
+        return array, at + size * dtype.itemsize
+    found = []
+    if data[at] == _COUNT:
+        size, at = _size(data, at + 1, 1)
+        for _ in range(size):
+            value, at = _value(data, at, depth)
+            found.append(value)
+        return found, at
+    while data[at] != _END_ARRAY:
+        value, at = _value(data, at, depth)
+        found.append(value)
+    return found, at + 1
