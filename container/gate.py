@@ -130,8 +130,7 @@ class Gate:
         """Start all shards at once; when one does not start, stop with status 1."""
         home = mms.shard_home(self._run)
         keeping = [asyncio.ensure_future(shard.keep(home)) for shard in self._shards]
-        waiting = (shard.serving.wait() for shard in self._shards)
-        serving: asyncio.Future[object] = asyncio.ensure_future(asyncio.gather(*waiting))
+        serving = asyncio.ensure_future(self._all_serving())
         try:
             async with asyncio.timeout(self._settings.start_deadline_seconds):
                 await asyncio.wait([serving, *keeping], return_when=asyncio.FIRST_COMPLETED)
@@ -149,6 +148,10 @@ class Gate:
         seconds = round(time.monotonic() - self._started, 3)
         log.log("serving", port=self._settings.port, shards=len(self._shards), seconds=seconds)
         await asyncio.gather(*keeping)
+
+    async def _all_serving(self) -> None:
+        for shard in self._shards:
+            await shard.serving.wait()
 
     async def _load_the_one_model(self) -> None:
         root = self._settings.model_root

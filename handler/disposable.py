@@ -1,7 +1,7 @@
 """Disposable processes: one job each, which may crash, hang or swell without harm to anyone.
 
-The parent forks them before they are needed; a job comes to one with its files as descriptors, and
-its answer goes straight back to who asked. Who asked is a thread of the child that serves.
+The parent forks them before they are needed (``handler.nursery``); a job comes to one with its
+files as descriptors, and its answer goes straight back to who asked: a thread of the child.
 """
 
 import contextlib
@@ -20,6 +20,8 @@ from handler.errors import Fault, HandlerError
 
 MAX_MESSAGE_BYTES = 16 * 1024
 _HEAD = struct.Struct(">HHQ")  # status, length of the content type, length of the body
+APART = b"apart "  # before a message: for a new process, which does nothing else
+_MOST_JOBS = 1000  # of one process
 _DIED = 0  # the status that the parent sends for a process that died
 _CHUNK = 1024**2
 _ALLOWED_BYTES, _ALLOWED_TIMES = 256 * memory.MIB, 60  # of memory, and for each byte of the files
@@ -45,13 +47,14 @@ class Disposables:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
 
-    def run(self, job: Job, files: Sequence[bytes], until: float) -> Reply:
-        """Have one job done in a process of its own, and wait for it.
+    def run(self, job: Job, files: Sequence[bytes], until: float, *, apart: bool) -> Reply:
+        """Have one job done in another process, and wait for it.
 
         Args:
             job: texts that say what to do.
             files: bytes that it is done to.
             until: CLOCK_MONOTONIC seconds; then the process is killed.
+            apart: in a process that does nothing else, before or after.
 
         Raises:
             DiedError: the process died.
@@ -63,7 +66,7 @@ class Disposables:
             try:
                 with theirs:
                     descriptors = [_in_memory(data) for data in files]
-                    message = json.dumps(job).encode()
+                    message = (APART if apart else b"") + json.dumps(job).encode()
                     fds = [theirs.fileno(), *descriptors]
                     socket.send_fds(self._control, [message], fds)
             finally:
@@ -106,28 +109,39 @@ def died(how: str) -> bytes:
 
 
 def wait_and_work(channel: socket.socket, work: Work) -> None:
-    """Be a disposable process: wait for the job, do it, and never return."""
+    """Be a disposable process: do jobs until one of them does not go well, and never return."""
     try:
-        message, descriptors, _, _ = socket.recv_fds(channel, MAX_MESSAGE_BYTES, 4)
-        if message:
-            # The kernel, too, is to take this one first.
-            with contextlib.suppress(OSError):
-                Path("/proc/self/oom_score_adj").write_text("1000")
-            files = [_read(descriptor) for descriptor in descriptors[1:]]
-            clamped = _limit(sum(len(data) for data in files))
-            job = json.loads(message)
-            try:
-                status, kind, body = work(job, files)
-            except MemoryError:
-                error = _no_memory(clamped)
-                status, kind, body = error.fault.status, "application/json", error.body()
-            with socket.socket(fileno=descriptors[0]) as reply:
-                reply.setblocking(True)
-                reply.sendall(_HEAD.pack(status, len(kind), len(body)) + kind.encode() + body)
+        # The kernel, too, is to take this one first.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000")
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        for _ in range(_MOST_JOBS):
+            message, descriptors, _, _ = socket.recv_fds(channel, MAX_MESSAGE_BYTES, 4)
+            if not message or not _do(message, descriptors, channel, work):
+                break
     except BaseException:
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
+
+
+def _do(message: bytes, descriptors: list[int], channel: socket.socket, work: Work) -> bool:
+    """Do one job, and say so to the parent; whether this process is fit for another."""
+    files = [_read(descriptor) for descriptor in descriptors[1:]]
+    clamped = _limit(sum(len(data) for data in files))
+    apart = message.startswith(APART)
+    try:
+        status, kind, body = work(json.loads(message.removeprefix(APART)), files)
+    except MemoryError:
+        error = _no_memory(clamped)
+        status, kind, body = error.fault.status, "application/json", error.body()
+    fit = status == 200 and not apart
+    with socket.socket(fileno=descriptors[0]) as reply:
+        reply.setblocking(True)
+        if fit:
+            channel.send(b"d")  # before the answer, after which we may be given up
+        reply.sendall(_HEAD.pack(status, len(kind), len(body)) + kind.encode() + body)
+    return fit
 
 
 def _read(descriptor: int) -> bytes:
@@ -142,13 +156,12 @@ def _read(descriptor: int) -> bytes:
 
 def _limit(size: int) -> bool:
     """Bound this process's memory; whether the machine has less than a sound file may want."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     allowed = _ALLOWED_BYTES + _ALLOWED_TIMES * size
     available = int(memory.available_bytes()[0] * _MOST_OF_AVAILABLE)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     now = pages * resource.getpagesize()
     most = now + min(allowed, available)
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
     return available < allowed
 
 

@@ -14,13 +14,12 @@ import selectors
 import signal
 import socket
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from handler import disposable, frames, memory
 from handler.ledger import MAX_LANES, Ledger, State
+from handler.nursery import Nursery
 
 LOST = 599  # the status that tells the gate that a request was lost with its process
 _PR_SET_PDEATHSIG = 1
@@ -29,19 +28,9 @@ _LONGEST_DELAY_SECONDS = 5.0
 _LOOK_SECONDS = 0.25  # how often the ledger is looked at for requests that are overdue
 _GRACE_SECONDS = 0.1  # for the child to answer an overdue request itself
 _SILENT_SECONDS = 10.0  # the child's loop does not run: it hangs
-_MOST_JOBS = 4  # disposable processes at once
 
 Lanes = dict[int, socket.socket]
 Serve = Callable[[socket.socket, Ledger, Lanes], None]
-
-
-@dataclass(slots=True, eq=False)
-class _Disposable:
-    """A disposable process, and the end of its job's answer that we watch and hold."""
-
-    pid: int
-    channel: socket.socket
-    reply: socket.socket | None = None
 
 
 class Parent:
@@ -58,7 +47,7 @@ class Parent:
         self, listener: socket.socket, life: socket.socket, serve: Serve, work: disposable.Work
     ) -> None:
         self._listener, self._life = listener, life
-        self._serve, self._work = serve, work
+        self._serve = serve
         self._ledger = Ledger()
         self._lanes: Lanes = {}
         self._free = list(range(MAX_LANES - 1, -1, -1))
@@ -71,10 +60,8 @@ class Parent:
         self._delay = 0.0
         self._look_at = 0.0
         self._oom_kills = memory.oom_kills()
-        self._disposables: dict[int, _Disposable] = {}  # by process id
-        self._spare: _Disposable | None = None
-        self._jobs: deque[tuple[bytes, list[int]]] = deque()  # that wait for a process
         self._selector = selectors.DefaultSelector()
+        self._nursery = Nursery(self._selector, self._fork_disposable, work)
 
     def run(self) -> None:
         """Serve until MMS closes our standard input."""
@@ -90,7 +77,8 @@ class Parent:
         self._watch(self._listener, self._open_lane)
         self._watch(self._life, self._be_watched)
         while True:
-            self._fork_what_is_missing()
+            self._fork_child_if_due()
+            self._nursery.go_on()
             for key, _ in self._selector.select(_LOOK_SECONDS):
                 if key.fd == 0:
                     if not os.read(0, 4096):
@@ -108,9 +96,9 @@ class Parent:
         file.close()
 
     def _end(self) -> None:
-        for pid in (*self._disposables, self._child):
-            if pid is not None:
-                os.kill(pid, signal.SIGKILL)
+        self._nursery.kill_all()
+        if self._child is not None:
+            os.kill(self._child, signal.SIGKILL)
 
     # Lanes.
 
@@ -142,7 +130,7 @@ class Parent:
 
     # The child.
 
-    def _fork_what_is_missing(self) -> None:
+    def _fork_child_if_due(self) -> None:
         if self._child is None and time.monotonic() >= self._fork_at:
             mine, theirs = _pair()
             self._born = time.monotonic()
@@ -151,21 +139,17 @@ class Parent:
             theirs.close()
             self._control = mine
             self._watch(mine, self._hear_child)
-        if self._spare is None and len(self._disposables) < _MOST_JOBS:
-            mine, theirs = _pair()
-            pid = _fork(lambda: self._be_disposable(theirs))
-            theirs.close()
-            self._spare = self._disposables[pid] = _Disposable(pid, mine)
-            if self._jobs:
-                self._begin(*self._jobs.popleft())
 
     def _be_the_child(self, control: socket.socket) -> None:
         _keep_only([control, *self._lanes.values()])
         self._serve(control, self._ledger, self._lanes)
 
-    def _be_disposable(self, channel: socket.socket) -> None:
-        _keep_only([channel])
-        disposable.wait_and_work(channel, self._work)
+    def _fork_disposable(self, be: Callable[[], None], channel: socket.socket) -> int:
+        def alone() -> None:
+            _keep_only([channel])
+            be()
+
+        return _fork(alone)
 
     def _hear_child(self) -> None:
         """The child sends a job for a disposable process, or the number of a lane that closed."""
@@ -184,10 +168,8 @@ class Parent:
             self._control = None
         elif not descriptors:
             self._close_lane(int(message))
-        elif self._spare is None:
-            self._jobs.append((message, descriptors))
         else:
-            self._begin(message, descriptors)
+            self._nursery.take(message, descriptors)
 
     def _settle_lanes(self) -> None:
         """Make the lanes of a dead child fit for the next: answer what was inside it."""
@@ -223,28 +205,6 @@ class Parent:
         entry = self._ledger.entry(number)
         return entry.until + _GRACE_SECONDS if entry.state is State.INSIDE else math.inf
 
-    # Disposable processes.
-
-    def _begin(self, message: bytes, descriptors: list[int]) -> None:
-        """Give a job to the spare; its reply end is watched, since who asked may give up."""
-        spare, self._spare = self._spare, None
-        if spare is None:
-            raise RuntimeError("there is no spare process")
-        with contextlib.suppress(OSError):  # it has died: who asked hears of it when it is reaped
-            socket.send_fds(spare.channel, [message], descriptors)
-        spare.reply = reply = socket.socket(fileno=descriptors[0])
-        for descriptor in descriptors[1:]:
-            os.close(descriptor)
-        self._watch(reply, lambda: self._give_up(spare))
-
-    def _give_up(self, job: _Disposable) -> None:
-        """Who asked has closed its end: it has its answer, or waits no longer."""
-        if job.reply is not None:
-            self._forget(job.reply)
-            job.reply = None
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(job.pid, signal.SIGKILL)
-
     # The dead.
 
     def _reap(self, woken: int) -> None:
@@ -260,8 +220,8 @@ class Parent:
             how = self._cause(status)
             if pid == self._child:
                 self._bury_child(how)
-            elif (job := self._disposables.pop(pid, None)) is not None:
-                self._bury_disposable(job, how)
+            else:
+                self._nursery.bury(pid, how)
 
     def _cause(self, status: int) -> str:
         if not os.WIFSIGNALED(status):
@@ -286,17 +246,6 @@ class Parent:
         self._delay = 0.0 if quiet else min(2 * self._delay + 0.05, _LONGEST_DELAY_SECONDS)
         self._fork_at = now + self._delay
         self._settle_lanes()
-
-    def _bury_disposable(self, job: _Disposable, how: str) -> None:
-        job.channel.close()
-        if job is self._spare:
-            self._spare = None
-        if job.reply is not None:
-            if how:
-                with contextlib.suppress(OSError):
-                    job.reply.setblocking(False)
-                    job.reply.send(disposable.died(how))
-            self._forget(job.reply)
 
 
 def _is_stopped(pid: int) -> bool:

@@ -126,7 +126,7 @@ class Service:
             return check(found, self.settings.threads)
         job = {OPERATION: "check", "file": found.path.name, "format": found.format.value}
         job["version"] = ".".join(map(str, found.version))
-        answer = self._in_disposable(job, [found.data], until, "load")
+        answer = self._in_disposable(job, [found.data], until)
         if answer.status != 200:
             raise _PassedOnError(answer)
         return int(json.loads(answer.body)["bytes"])
@@ -136,16 +136,18 @@ class Service:
         job = {key: headers[key] for key in (CONTENT_TYPE, "accept") if key in headers}
         job |= {OPERATION: "invoke", "file": found.path.name, "format": found.format.value}
         job["version"] = ".".join(map(str, found.version))
-        return self._in_disposable(job, [found.data, body], _until(headers), "answer")
+        return self._in_disposable(job, [found.data, body], _until(headers))
 
-    def _in_disposable(self, job: Job, files: Sequence[bytes], until: float, what: str) -> Answer:
+    def _in_disposable(self, job: Job, files: Sequence[bytes], until: float) -> Answer:
+        check = job[OPERATION] == "check"
         if self._disposables is None:
             return Answer(*work(job, files))
         begun = time.monotonic()
         try:
-            return Answer(*self._disposables.run(job, files, until))
+            return Answer(*self._disposables.run(job, files, until, apart=not check))
         except TimeoutError:
             seconds = round(time.monotonic() - begun, 1)
+            what = "load" if check else "answer"
             raise HandlerError(
                 Fault.BAD_MODEL, f"the model did not {what} in {seconds} s"
             ) from None

@@ -29,7 +29,9 @@ def main() -> int:
 
     from handler import lanes, service  # numpy and XGBoost come with them: once, before any fork
     from handler.parent import Parent
+    from handler.warm import warm_up
 
+    warm_up()
     gc.collect()
     gc.freeze()  # who is forked never writes to these pages, so they stay shared
     to_mms.write(f"[PID] {os.getpid()}\nMMS worker started.\n")

@@ -1,0 +1,164 @@
+"""The disposable processes, as the parent has them: forked, given jobs, watched, buried.
+
+One that has done its job well is used again, since a new process spends more time on its first
+touch of each page than on a model. Its verdict that it died is then asked for again in a new one,
+and so is everything about a model that has died before.
+"""
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from handler import disposable
+
+_MOST = 4  # processes at once
+_IDLE = 1  # of them that wait, at least
+
+Fork = Callable[[Callable[[], None], socket.socket], int]
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """What to do, the descriptors of its files, and the end of who asked."""
+
+    message: bytes
+    files: list[int]
+    reply: socket.socket
+    apart: bool  # only a new process may do it
+
+    def close(self) -> None:
+        """Nobody works on it any more."""
+        for file in self.files:
+            os.close(file)
+        self.files = []
+
+
+@dataclass(slots=True, eq=False)
+class _Disposable:
+    pid: int
+    channel: socket.socket
+    job: _Job | None = None
+    used: bool = False
+
+
+class Nursery:
+    """The disposable processes of one worker.
+
+    Args:
+        selector: of the parent's loop; its data are functions to call.
+        fork: forks a process that does what it is given and keeps only the socket given.
+        work: what such a process does with a job.
+    """
+
+    def __init__(self, selector: selectors.BaseSelector, fork: Fork, work: disposable.Work) -> None:
+        self._selector, self._fork, self._work = selector, fork, work
+        self._all: dict[int, _Disposable] = {}  # by process id
+        self._jobs: deque[_Job] = deque()  # that wait for a process
+
+    def take(self, message: bytes, descriptors: list[int]) -> None:
+        """A job has come: the first descriptor is where its answer goes."""
+        reply = socket.socket(fileno=descriptors[0])
+        job = _Job(message, descriptors[1:], reply, message.startswith(disposable.APART))
+        self._jobs.append(job)
+        self._selector.register(reply, selectors.EVENT_READ, lambda: self._given_up(job))
+
+    def go_on(self) -> None:
+        """Give jobs to processes, and have one wait for the next."""
+        waiting = list(self._jobs)
+        for job in waiting:
+            if (one := self._process_for(job)) is None:
+                break
+            self._jobs.remove(job)
+            one.job = job
+            with contextlib.suppress(OSError):  # it has died: we hear of it when it is reaped
+                socket.send_fds(one.channel, [job.message], [job.reply.fileno(), *job.files])
+        if len(self._idle()) < _IDLE and len(self._all) < _MOST:
+            self._new()
+
+    def _idle(self) -> list[_Disposable]:
+        return [one for one in self._all.values() if one.job is None]
+
+    def _process_for(self, job: _Job) -> _Disposable | None:
+        idle = self._idle()
+        # The used ones first, but for a job that must have a new one.
+        fit = [one for one in idle if not one.used] if job.apart else idle
+        if fit:
+            return max(fit, key=lambda one: one.used)
+        if len(self._all) < _MOST:
+            return self._new()
+        for one in idle[:1]:  # make room for a new one
+            os.kill(one.pid, signal.SIGKILL)
+        return None
+
+    def _new(self) -> _Disposable:
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = self._fork(lambda: disposable.wait_and_work(theirs, self._work), theirs)
+        theirs.close()
+        mine.setblocking(False)
+        one = self._all[pid] = _Disposable(pid, mine)
+        self._selector.register(mine, selectors.EVENT_READ, lambda: self._done(one))
+        return one
+
+    def _done(self, one: _Disposable) -> None:
+        """A process says that its job is done; one that ends is seen when it is reaped."""
+        try:
+            if not one.channel.recv(1):
+                raise OSError
+        except BlockingIOError:
+            return
+        except OSError:
+            self._unwatch(one.channel)
+            return
+        if one.job is not None:
+            self._end(one.job)
+            one.job, one.used = None, True
+
+    def _given_up(self, job: _Job) -> None:
+        """Who asked has closed its end: it has its answer, or waits no longer."""
+        one = next((one for one in self._all.values() if one.job is job), None)
+        if one is not None:
+            self._done(one)
+            if one.job is job:
+                os.kill(one.pid, signal.SIGKILL)
+                one.job = None
+        self._end(job)
+
+    def bury(self, pid: int, how: str) -> bool:
+        """A process was reaped; False if it is none of ours."""
+        one = self._all.pop(pid, None)
+        if one is None:
+            return False
+        self._done(one)  # it may have said so before it died
+        job = one.job
+        self._unwatch(one.channel)
+        one.channel.close()
+        if job is not None and one.used and not job.apart:
+            job.apart = True
+            self._jobs.appendleft(job)
+        elif job is not None:
+            with contextlib.suppress(OSError):
+                job.reply.setblocking(False)
+                job.reply.send(disposable.died(how or "exit status 0"))
+            self._end(job)
+        return True
+
+    def _end(self, job: _Job) -> None:
+        self._unwatch(job.reply)
+        job.reply.close()
+        job.close()
+        with contextlib.suppress(ValueError):
+            self._jobs.remove(job)
+
+    def _unwatch(self, file: socket.socket) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(file)
+
+    def kill_all(self) -> None:
+        """End all of them."""
+        for pid in self._all:
+            os.kill(pid, signal.SIGKILL)
