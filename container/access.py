@@ -7,12 +7,11 @@ import os
 import time
 
 from container import log
-from container.messages import Request, Response
+from container.messages import TARGET, Request, Response
 
 _QUIET = (b"/ping", b"/metrics")
 _ID_BYTES = 6
 _SHOWN_BYTES = 300  # of a path or a message
-_TARGET = b"x-amzn-sagemaker-target-model"
 
 _LINE = (
     b'{"time": %.3f, "event": "request", "id": "%b", "method": %b, "path": %b, "status": %d, '
@@ -50,8 +49,8 @@ def note(identity: bytes, request: Request, response: Response) -> None:
     parts = path.split(b"/")
     if len(parts) > 2:
         line += b', "model": %b' % _quoted(parts[2][:_SHOWN_BYTES])
-    if _TARGET in request.headers:
-        line += b', "target": %b' % _quoted(request.headers[_TARGET][:_SHOWN_BYTES])
+    if TARGET in request.headers:
+        line += b', "target": %b' % _quoted(request.headers[TARGET][:_SHOWN_BYTES])
     if response.status >= 400:
         message = response.body[:_SHOWN_BYTES].decode("utf-8", "replace")
         line += b', "error": %b' % json.dumps(message).encode()

@@ -58,3 +58,8 @@ class FaultError(Exception):
 def pretty(value: object) -> bytes:
     """JSON as Multi Model Server writes it: two blanks an indent, one newline at the end."""
     return json.dumps(value, indent=2).encode() + b"\n"
+
+
+def not_found(name: str) -> FaultError:
+    """The fault of a model that is not in the register."""
+    return FaultError(Fault.MODEL_NOT_FOUND, f"Model not found: {name}")

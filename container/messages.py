@@ -6,6 +6,7 @@ from http import HTTPStatus
 from container.faults import Fault, FaultError
 
 JSON = b"application/json"
+TARGET = b"x-amzn-sagemaker-target-model"  # the name that the client asked the platform for
 CLIENT_GONE = 499  # only in the log: there is nobody to read it
 _PHRASES = {s.value: s.phrase for s in HTTPStatus} | {CLIENT_GONE: "Client Closed Request"}
 _STATUS_LINES = {code: f"HTTP/1.1 {code} {text}\r\n".encode() for code, text in _PHRASES.items()}

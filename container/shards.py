@@ -19,6 +19,8 @@ HANDLER = "handler.service:handle"
 MAX_PASSED_ON_BYTES = 1024  # of one header; as much as the platform takes
 _RETRY_SECONDS = 0.01
 _LONGEST_RETRY_SECONDS = 5.0
+_REGISTER_SECONDS = 60.0
+_SETTLE_SECONDS = 0.05  # after a loss, for the end of a worker to be noticed too
 _MESSAGE = (
     b"POST /predictions/SHARD HTTP/1.1\r\nContent-Type: application/octet-stream\r\n"
     b"Content-Length: %d\r\nmme-operation: %b\r\nmme-model: %b\r\nmme-until: %.3f\r\n%b\r\n%b"
@@ -113,7 +115,12 @@ class Shard:
             }
         )
         request = f"POST /models?{query} HTTP/1.1\r\nContent-Length: 0\r\n\r\n".encode()
-        reply = await self._ask_until_it_is_there(request)
+        try:
+            # MMS does not answer when the worker ends before it has begun.
+            async with asyncio.timeout(_REGISTER_SECONDS):
+                reply = await self._ask_until_it_is_there(request)
+        except TimeoutError:
+            raise RuntimeError(f"MMS did not start {self.name} in time") from None
         if reply.status not in (200, 409):  # 409: an earlier gate has had it started
             raise RuntimeError(f"MMS did not start {self.name}: {_message(reply)}")
 
@@ -209,6 +216,7 @@ class Shard:
         try:
             reply = await self._pool.ask(message, request)
         except ConnectionError as error:
+            await asyncio.sleep(_SETTLE_SECONDS)
             raise LostError(f"the model server has gone ({error})", inside=False) from None
         finally:
             self.in_flight -= 1

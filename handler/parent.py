@@ -22,7 +22,7 @@ from handler.ledger import MAX_LANES, Ledger, State
 from handler.nursery import Nursery
 
 LOST = 599  # the status that tells the gate that a request was lost with its process
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _QUIET_SECONDS = 1.0  # a child that lived this long did not die of its start
 _LONGEST_DELAY_SECONDS = 5.0
 _LOOK_SECONDS = 0.25  # how often the ledger is looked at for requests that are overdue
@@ -135,7 +135,7 @@ class Parent:
             mine, theirs = _pair()
             self._born = time.monotonic()
             self._ledger.beat(self._born)
-            self._child = _fork(lambda: self._be_the_child(theirs))
+            self._child = _fork("mme-shard", lambda: self._be_the_child(theirs))
             theirs.close()
             self._control = mine
             self._watch(mine, self._hear_child)
@@ -149,7 +149,7 @@ class Parent:
             _keep_only([channel])
             be()
 
-        return _fork(alone)
+        return _fork("mme-try", alone)
 
     def _hear_child(self) -> None:
         """The child sends a job for a disposable process, or the number of a lane that closed."""
@@ -257,8 +257,8 @@ def _pair() -> tuple[socket.socket, socket.socket]:
     return mine, theirs
 
 
-def _fork(be: Callable[[], None]) -> int:
-    """Fork a process that dies with us and never returns from ``be``."""
+def _fork(name: str, be: Callable[[], None]) -> int:
+    """Fork a process that dies with us and never returns from ``be``; ``ps`` shows its name."""
     parent = os.getpid()
     pid = os.fork()
     if pid:
@@ -266,7 +266,9 @@ def _fork(be: Callable[[], None]) -> int:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        libc.prctl(_PR_SET_NAME, name.encode())
         if os.getppid() == parent:  # or it died before the line above
             be()
     finally:

@@ -35,7 +35,7 @@ def main() -> int:
     gc.collect()
     gc.freeze()  # who is forked never writes to these pages, so they stay shared
     to_mms.write(f"[PID] {os.getpid()}\nMMS worker started.\n")
-    to_mms.close()
+    to_mms.flush()  # and kept open: MMS takes its end for ours
     Parent(listener, life, lanes.serve, service.work).run()
     return 0
 

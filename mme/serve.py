@@ -32,5 +32,5 @@ def run(args: argparse.Namespace) -> int:  # noqa: ARG001  # a command takes its
     try:  # the workers read these too, where nobody would see why they do not start
         Settings.from_environ(os.environ)
     except SettingsError as error:
-        raise CommandError(str(error), status=supervisor.EXIT_FAILED) from None
+        raise CommandError(str(error), status=supervisor.EXIT_NOT_STARTED) from None
     return supervisor.serve(os.environ)

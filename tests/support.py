@@ -1,5 +1,6 @@
 """What tests share: the real container as a process, and real models for it."""
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import xgboost
 
+from benchmarks.processes import descendants
 from mme.process import ServeProcess
 
 START_SECONDS = 60
@@ -42,6 +44,27 @@ def alive(pids: list[int]) -> dict[int, str]:
 
 class Server(ServeProcess):
     """A running ``mme serve`` with a model root that tests fill."""
+
+    def processes(self) -> dict[str, list[int]]:
+        """Its living processes, by what they are."""
+        found: dict[str, list[int]] = {}
+        for pid in alive(descendants(self.process.pid)):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                command = Path(f"/proc/{pid}/cmdline").read_text()
+                name = Path(f"/proc/{pid}/comm").read_text().strip()
+                if "ModelServer" in command:
+                    name = "java"
+                elif "container.gate" in command:
+                    name = "gate"
+                elif pid == self.process.pid:
+                    name = "supervisor"
+                found.setdefault(name, []).append(pid)
+        return found
+
+    def pid(self, name: str) -> int:
+        """The one process of that name: java, gate, mme-worker, mme-shard, mme-try."""
+        (pid,) = self.processes()[name]
+        return pid
 
     def put(self, name: str, files: dict[str, bytes]) -> str:
         """Lay a model's files where the platform would, and return the directory's path."""

@@ -19,12 +19,8 @@ ROUNDS, WARM_ROUNDS = 2000, 500
 
 
 def children(server: Server) -> list[int]:
-    """The processes that hold models: those of the workers that have no child."""
-    commands = {
-        pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in descendants(server.process.pid)
-    }
-    workers = [pid for pid, command in commands.items() if "mme-worker\0" in command]
-    return [pid for pid in workers if len(descendants(pid)) == 1 and "java" not in commands[pid]]
+    """The processes that hold models."""
+    return server.processes()["mme-shard"]
 
 
 def open_files(server: Server) -> int:

@@ -28,12 +28,6 @@ ROW = b"1,2,3,4,5,6"
 CORPUS = Path(__file__).parent.parent / "corpus"
 
 
-def workers(server: Server) -> list[int]:
-    """The processes that hold models: what the parents that MMS started have forked."""
-    commands = alive(descendants(server.process.pid))
-    return [pid for pid, command in commands.items() if "worker.py --sock" in command]
-
-
 def none_left(pids: list[int]) -> None:
     wait_until(lambda: not alive(pids), STOP_SECONDS, f"the end of {alive(pids)}")
 
@@ -134,52 +128,6 @@ def _free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_worker_killed(serve: Serve, booster: xgboost.Booster) -> None:
-    """After a worker was killed, its models answer again without being loaded again."""
-    server = serve(MME_SHARDS="2")
-    names = [f"m{number}" for number in range(6)]
-    url = server.put("m", {"m.ubj": saved(booster)})
-    for name in names:
-        assert server.client.load(name, url).status == 200
-    before = {name: server.client.invoke(name, ROW).body for name in names}
-    parents = [pid for pid in workers(server) if len(descendants(pid)) > 1]
-    children = set(workers(server)) - set(parents)
-    assert len(parents) == len(children) == 2
-    for child in children:
-        os.kill(child, signal.SIGKILL)
-    for name in names:
-        wait_until(lambda name=name: _same(server, name, before[name]), 10, f"model {name}")
-    assert [model["modelName"] for model in server.client.models()] == names
-
-
-def _same(server: Server, name: str, body: bytes) -> bool:
-    reply = server.client.invoke(name, ROW)
-    assert reply.status in (200, 500, 503)
-    return reply.status == 200 and reply.body == body
-
-
-def test_an_artifact_that_crashes(serve: Serve, booster: xgboost.Booster) -> None:
-    """An artifact that ends XGBoost's process is answered with 500, and the others go on."""
-    server = serve(MME_SHARDS="1")
-    assert server.client.load("good", server.put("good", {"m.ubj": saved(booster)})).status == 200
-    before = server.client.invoke("good", ROW).body
-    data = (CORPUS / "damaged" / "refuse-array-length-2p28.ubj").read_bytes()
-    bad = server.client.load("bad", server.put("bad", {"m.ubj": data}))
-    assert "process died" in error_of(500, bad.body)
-    assert [model["modelName"] for model in server.client.models()] == ["good"]
-    wait_until(lambda: _same(server, "good", before), 10, "an answer of the good model")
-
-
-def test_orphans_are_reaped(serve: Serve) -> None:
-    """A process whose parent was killed dies with it and is not left as a zombie."""
-    server = serve(MME_SHARDS="1")
-    parent = next(pid for pid in workers(server) if len(descendants(pid)) > 1)
-    child = next(pid for pid in workers(server) if pid != parent)
-    os.kill(parent, signal.SIGKILL)
-    wait_until(lambda: not Path(f"/proc/{child}").exists(), 10, "the end of the child")
-    assert server.client.healthy()
-
-
 def test_lost_files(serve: Serve, booster: xgboost.Booster) -> None:
     """A model whose files are gone when it must be loaded again is absent, not broken."""
     server = serve(MME_SHARDS="1")
@@ -187,33 +135,9 @@ def test_lost_files(serve: Serve, booster: xgboost.Booster) -> None:
     assert server.client.load("m", url).status == 200
     (Path(url) / "m.ubj").unlink()
     Path(url).rmdir()
-    parent = next(pid for pid in workers(server) if len(descendants(pid)) > 1)
-    child = next(pid for pid in workers(server) if pid != parent)
-    os.kill(child, signal.SIGKILL)
+    os.kill(server.pid("mme-shard"), signal.SIGKILL)
     wait_until(lambda: server.client.invoke("m", ROW).status == 404, 10, "404")
     assert list(server.client.models()) == []
-
-
-@pytest.mark.parametrize("part", ["com.amazonaws.ml.mms.ModelServer", "container.gate"])
-def test_part_killed(serve: Serve, part: str) -> None:
-    """When MMS or the gate dies, the container ends with 1 and says so, and nothing is left."""
-    server = serve()
-    pids = descendants(server.process.pid)
-    victim = next(pid for pid, command in alive(pids).items() if part in command)
-    os.kill(victim, signal.SIGKILL)
-    output, _ = server.process.communicate(timeout=STOP_SECONDS)
-    assert server.process.returncode == 1
-    assert '"event": "stopping"' in output
-    none_left(pids)
-
-
-def test_supervisor_killed(serve: Serve, tmp_path: Path) -> None:
-    """When the supervisor itself is killed, all others go with it."""
-    server = serve(TMPDIR=str(tmp_path))
-    pids = descendants(server.process.pid)
-    server.process.kill()
-    server.process.communicate(timeout=STOP_SECONDS)
-    none_left(pids)
 
 
 def test_unload_waits(serve: Serve, booster: xgboost.Booster) -> None:
@@ -280,7 +204,7 @@ def test_deadline(serve: Serve, booster: xgboost.Booster) -> None:
 
 def cpu_ticks(server: Server) -> int:
     """What the workers have computed so far, in hundredths of a second."""
-    stats = [Path(f"/proc/{pid}/stat").read_text() for pid in workers(server)]
+    stats = [Path(f"/proc/{pid}/stat").read_text() for pid in server.processes()["mme-shard"]]
     return sum(int(stat.rpartition(")")[2].split()[11]) for stat in stats)
 
 

@@ -45,7 +45,7 @@ def test_values() -> None:
         ("SAGEMAKER_BIND_TO_PORT", "²"),
         ("SAGEMAKER_SAFE_PORT_RANGE", "25999-25000"),
         ("SAGEMAKER_SAFE_PORT_RANGE", "25000-"),
-        ("SAGEMAKER_MULTI_MODEL", "1"),
+        ("SAGEMAKER_MULTI_MODEL", "yes"),
         ("MME_LANES", "0"),
         ("MME_MAX_REQUEST_BYTES", "99999999999"),
     ],

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from handler.memory import Freed
+from handler.errors import Fault, HandlerError
+from handler.memory import MIB, Room
 from handler.service import Service
 from handler.settings import Settings
 from tests.support import saved, train
@@ -14,6 +15,8 @@ ROW = b"1,2,3,4,5,6"
 
 def ask(service: Service, operation: str, body: bytes = b"", name: str = "m") -> tuple[int, bytes]:
     headers = {"mme-operation": operation, "mme-model": name, "mme-content-type": "text/csv"}
+    if operation == "load":
+        headers["mme-directory"], body = body.decode(), b""
     answer = service.answer(headers, body)
     return answer.status, answer.body
 
@@ -63,20 +66,32 @@ def test_what_takes_long(
         assert service.takes_long(headers, body) is long
 
 
-def test_loads_that_take_long(tmp_path: Path) -> None:
-    """The load of a large file takes long; one of nothing is answered at once."""
-    service = Service(Settings())
-    small = laid(tmp_path / "small", b"x" * 1000)
-    large = laid(tmp_path / "large", b"x" * 1_000_000)
-    for directory, long in ((small, False), (large, True), (b"/absent", False), (b"\0", False)):
-        assert service.takes_long({"mme-operation": "load"}, directory) is long
-
-
 def test_enough_is_counted() -> None:
     """Unloads add up until it is enough, and then anew."""
-    freed = Freed()
+    room = Room()
     for _ in range(3):
-        assert not freed.enough(10 * 1024**2)
-        freed.add(10 * 1024**2)
-        assert freed.enough(10 * 1024**2)
-        freed.add(10 * 1024**2)
+        assert not room.enough(10 * MIB)
+        room.free(10 * MIB)
+        assert room.enough(10 * MIB)
+        room.free(10 * MIB)
+
+
+def test_room_for_what_went() -> None:
+    """Where there is no room, there is as much as has just gone, and not more."""
+    room = Room(reserve=2**50)  # more than any machine has
+    with pytest.raises(HandlerError) as error:
+        room.take(MIB)
+    assert error.value.fault is Fault.OUT_OF_MEMORY
+    assert "no memory for a model of 1.0 MB" in error.value.message
+    for _ in range(100):
+        room.free(MIB)
+        room.take(MIB)
+    with pytest.raises(HandlerError):
+        room.take(1)
+
+
+def test_room_is_looked_at_seldom() -> None:
+    """With much room the system is not asked for each model."""
+    room = Room()
+    for _ in range(1000):
+        room.take(1000)
