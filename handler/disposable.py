@@ -6,6 +6,7 @@ files as descriptors, and its answer goes straight back to who asked: a thread o
 
 import contextlib
 import json
+import math
 import os
 import resource
 import socket
@@ -26,6 +27,7 @@ _DIED = 0  # the status that the parent sends for a process that died
 _CHUNK = 1024**2
 _ALLOWED_BYTES, _ALLOWED_TIMES = 256 * memory.MIB, 60  # of memory, and for each byte of the files
 _MOST_OF_AVAILABLE = 0.8
+_FRESH_SECONDS = 1.0  # that a look at the machine's memory is good for
 _LATE_SECONDS = 0.05  # so that who asked has the answer before nobody waits for it
 
 Job = Mapping[str, str]
@@ -114,10 +116,10 @@ def wait_and_work(channel: socket.socket, work: Work) -> None:
         # The kernel, too, is to take this one first.
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000")
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        bounds = _Bounds()
         for _ in range(_MOST_JOBS):
             message, descriptors, _, _ = socket.recv_fds(channel, MAX_MESSAGE_BYTES, 4)
-            if not message or not _do(message, descriptors, channel, work):
+            if not message or not _do(message, descriptors, channel, work, bounds):
                 break
     except BaseException:
         traceback.print_exc()
@@ -125,10 +127,16 @@ def wait_and_work(channel: socket.socket, work: Work) -> None:
     os._exit(0)
 
 
-def _do(message: bytes, descriptors: list[int], channel: socket.socket, work: Work) -> bool:
+def _do(
+    message: bytes,
+    descriptors: list[int],
+    channel: socket.socket,
+    work: Work,
+    bounds: "_Bounds",
+) -> bool:
     """Do one job, and say so to the parent; whether this process is fit for another."""
     files = [_read(descriptor) for descriptor in descriptors[1:]]
-    clamped = _limit(sum(len(data) for data in files))
+    clamped = bounds.set(sum(len(data) for data in files))
     apart = message.startswith(APART)
     try:
         status, kind, body = work(json.loads(message.removeprefix(APART)), files)
@@ -154,15 +162,26 @@ def _read(descriptor: int) -> bytes:
     return b"".join(parts)
 
 
-def _limit(size: int) -> bool:
-    """Bound this process's memory; whether the machine has less than a sound file may want."""
-    allowed = _ALLOWED_BYTES + _ALLOWED_TIMES * size
-    available = int(memory.available_bytes()[0] * _MOST_OF_AVAILABLE)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    now = pages * resource.getpagesize()
-    most = now + min(allowed, available)
-    resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
-    return available < allowed
+class _Bounds:
+    """This process's bounds: memory may grow by what a sound file of a size can explain."""
+
+    def __init__(self) -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        self._begun_with = pages * resource.getpagesize()
+        self._looked_at = -math.inf
+        self._available = 0
+
+    def set(self, size: int) -> bool:
+        """Set them for files of so many bytes; whether the machine has less than they allow."""
+        now = time.monotonic()
+        if now > self._looked_at + _FRESH_SECONDS:
+            self._looked_at = now
+            self._available = int(memory.available_bytes()[0] * _MOST_OF_AVAILABLE)
+        allowed = _ALLOWED_BYTES + _ALLOWED_TIMES * size
+        most = self._begun_with + min(allowed, self._available)
+        resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+        return self._available < allowed
 
 
 def _no_memory(clamped: bool) -> HandlerError:

@@ -170,11 +170,13 @@ class _Nodes:
             _wrong("a child is out of range")
         children = ways + both
         parents = np.concatenate((inner, inner))
-        if len(np.unique(children)) != len(children) or np.any(np.isin(children, self._roots)):
+        ways_to = np.bincount(children, minlength=len(self._left))
+        if np.any(ways_to > 1) or np.any(ways_to[self._roots]):
             _wrong("a cycle or a node of two parents: two ways lead to one node")
         if np.any(self._parents[children] + both != parents):
             _wrong("inconsistent: a child has another parent")
-        if not np.all(np.isin(self._parents[self._roots], _NO_PARENT)):
+        of_roots = self._parents[self._roots]
+        if np.any((of_roots != _NO_PARENT[0]) & (of_roots != _NO_PARENT[1])):
             _wrong("inconsistent: a first node that has a parent")
         self._check_cycles(inner)
 

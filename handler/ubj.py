@@ -21,6 +21,7 @@ _NUMBERS = {
     ord("D"): struct.Struct(">d"),
 }
 _DTYPES = {mark: np.dtype(number.format) for mark, number in _NUMBERS.items()}
+_EMPTY = {dtype: np.empty(0, dtype) for dtype in _DTYPES.values()}
 _CONSTANTS = {ord("T"): True, ord("F"): False, ord("Z"): None}
 _LENGTH = struct.Struct(">cq")
 _length = _LENGTH.unpack_from
@@ -116,16 +117,67 @@ def _array(data: bytes, at: int, depth: int) -> tuple[Any, int]:
         if dtype is None or data[at + 2] != _COUNT:
             raise UbjError(f"an array of no known type at byte {at}")
         size, at = _size(data, at + 3, dtype.itemsize)
-        array = np.frombuffer(data, dtype, size, at) if size else np.empty(0, dtype)
+        array = np.frombuffer(data, dtype, size, at) if size else _EMPTY[dtype]
         return array, at + size * dtype.itemsize
-    found = []
+    found: list[Any] = []
     if data[at] == _COUNT:
         size, at = _size(data, at + 1, 1)
-        for _ in range(size):
-            value, at = _value(data, at, depth)
+        form: _Form = []
+        while len(found) < size:
+            alike = _alike(data, at, form) if form else None
+            if alike is not None:
+                value, at = alike
+            else:
+                start = at
+                value, at = _value(data, at, depth)
+                if data[start] == _OBJECT and size > 2:
+                    form = _form(value)
             found.append(value)
         return found, at
     while data[at] != _END_ARRAY:
         value, at = _value(data, at, depth)
         found.append(value)
     return found, at + 1
+
+
+# Objects in an array are mostly alike, as the trees of a model are: the same keys in the same order
+# before arrays of the same types. The second is read by the bytes that came before each of the
+# first's arrays; what is between those is read as any value is.
+_Form = list[tuple[str, bytes, "np.dtype[Any] | None"]]
+
+
+def _form(value: dict[str, Any]) -> _Form:
+    """What an object's fields begin with: the key, the bytes up to the array's length, its type."""
+    form: _Form = []
+    for key, item in value.items():
+        name = key.encode()
+        head = _LENGTH.pack(b"L", len(name)) + name
+        if isinstance(item, np.ndarray):
+            mark = next(mark for mark, dtype in _DTYPES.items() if dtype == item.dtype)
+            form.append((key, head + bytes((_ARRAY, _TYPE, mark, _COUNT)), item.dtype))
+        else:
+            form.append((key, head, None))
+    return form
+
+
+def _alike(data: bytes, at: int, form: _Form) -> tuple[dict[str, Any], int] | None:
+    """Read an object of a form, or None if it is another."""
+    if data[at] != _OBJECT:
+        return None
+    at += 1
+    found = {}
+    for key, head, dtype in form:
+        if not data.startswith(head, at):
+            return None
+        at += len(head)
+        if dtype is None:
+            found[key], at = _value(data, at, 2)
+            continue
+        mark, size = _length(data, at)
+        at += _LENGTH.size
+        end = at + size * dtype.itemsize
+        if mark != b"L" or size < 0 or end > len(data):
+            return None  # to be read again by who says what is wrong
+        found[key] = np.frombuffer(data, dtype, size, at) if size else _EMPTY[dtype]
+        at = end
+    return (found, at + 1) if data[at] == _END_OBJECT else None
