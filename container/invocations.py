@@ -161,7 +161,9 @@ class Invocations:
             answer = await model.shard.attempt(model.key, model.directory, request, until)
         if answer.status == 500 and _CRASHED in answer.body:
             model.crashes += 1
-            rest = min(2.0 ** (model.crashes - 1), _LONGEST_REST_SECONDS)
+            # The first time it may be the request; whoever asks next may do better.
+            rest = min(2.0 ** (model.crashes - 2), _LONGEST_REST_SECONDS)
+            rest = rest if model.crashes > 1 else 0.0
             model.rest_until = time.monotonic() + rest
             log("crashed", model=model.name, crashes=model.crashes, rests=rest)
         return answer

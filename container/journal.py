@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from container.log import log
+
 _MOST_LINES = 10_000  # beyond twice as many as there are models, after which it is written anew
 
 
@@ -33,6 +35,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._full = False
         self._entries = {entry.name: entry for entry in _read(path)}
         self._write_anew()
 
@@ -51,7 +54,12 @@ class Journal:
             self._append([name])
 
     def _append(self, line: object) -> None:
-        os.write(self._file, json.dumps(line).encode() + b"\n")
+        try:
+            os.write(self._file, json.dumps(line).encode() + b"\n")
+        except OSError as error:  # a full disk must not keep models from being served
+            if not self._full:
+                self._full = True
+                log("the journal cannot be written", reason=error.strerror)
         self._lines += 1
         if self._lines > 2 * len(self._entries) + _MOST_LINES:
             os.close(self._file)
@@ -61,12 +69,10 @@ class Journal:
         new = self._path.with_suffix(".new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         self._file = os.open(new, flags, 0o600)
-        lines = [json.dumps(entry) for entry in self._entries.values()]
-        data = "".join(f"{line}\n" for line in lines).encode()
-        while data:
-            data = data[os.write(self._file, data) :]
         new.replace(self._path)
-        self._lines = len(lines)
+        self._lines = 0
+        for entry in self._entries.values():
+            self._append(entry)
 
 
 def _read(path: Path) -> Iterator[Entry]:

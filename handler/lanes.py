@@ -21,7 +21,7 @@ _CHUNK = 64 * 1024
 _MESSAGE_BYTES = 64
 _WAITING = 8  # threads that wait for disposable processes
 _NO_DEADLINE_SECONDS = 300.0
-_BEAT_SECONDS = 0.5  # how often the parent is shown that the loop runs
+_BEAT_SECONDS = 0.1  # how often the parent is shown that the loop runs
 
 
 def serve(control: socket.socket, ledger: Ledger, lanes: dict[int, socket.socket]) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from handler import disposable
 
 _MOST = 4  # processes at once
-_IDLE = 1  # of them that wait, at least
+_IDLE, _MOST_IDLE = 1, 2  # of them that wait
 
 Fork = Callable[[Callable[[], None], socket.socket], int]
 
@@ -77,8 +77,11 @@ class Nursery:
             one.job = job
             with contextlib.suppress(OSError):  # it has died: we hear of it when it is reaped
                 socket.send_fds(one.channel, [job.message], [job.reply.fileno(), *job.files])
-        if len(self._idle()) < _IDLE and len(self._all) < _MOST:
+        idle = self._idle()
+        if len(idle) < _IDLE and len(self._all) < _MOST:
             self._new()
+        for one in idle[_MOST_IDLE:]:
+            os.kill(one.pid, signal.SIGKILL)
 
     def _idle(self) -> list[_Disposable]:
         return [one for one in self._all.values() if one.job is None]

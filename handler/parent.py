@@ -27,7 +27,7 @@ _QUIET_SECONDS = 1.0  # a child that lived this long did not die of its start
 _LONGEST_DELAY_SECONDS = 5.0
 _LOOK_SECONDS = 0.25  # how often the ledger is looked at for requests that are overdue
 _GRACE_SECONDS = 0.1  # for the child to answer an overdue request itself
-_SILENT_SECONDS = 10.0  # the child's loop does not run: it hangs
+_BLOCKED_SECONDS, _BUSY_SECONDS = 0.5, 10.0  # that the child's loop may not run, by what it does
 
 Lanes = dict[int, socket.socket]
 Serve = Callable[[socket.socket, Ledger, Lanes], None]
@@ -59,6 +59,7 @@ class Parent:
         self._fork_at = 0.0
         self._delay = 0.0
         self._look_at = 0.0
+        self._asleep = 0  # times that the child was found so
         self._oom_kills = memory.oom_kills()
         self._selector = selectors.DefaultSelector()
         self._nursery = Nursery(self._selector, self._fork_disposable, work)
@@ -135,6 +136,7 @@ class Parent:
             mine, theirs = _pair()
             self._born = time.monotonic()
             self._ledger.beat(self._born)
+            self._asleep = 0
             self._child = _fork("mme-shard", lambda: self._be_the_child(theirs))
             theirs.close()
             self._control = mine
@@ -192,10 +194,13 @@ class Parent:
         if now < self._look_at or self._child is None:
             return
         self._look_at = now + _LOOK_SECONDS
-        if _is_stopped(self._child):
+        state, silent = _state(self._child), now - self._ledger.last_beat()
+        # Asleep all the while it waits for something that is not its lanes; else it may be slow.
+        self._asleep = self._asleep + 1 if state == "S" and silent > _BLOCKED_SECONDS else 0
+        if state == "T":
             self._killed_for = "it was stopped"
-        elif now > self._ledger.last_beat() + _SILENT_SECONDS:
-            self._killed_for = f"it did nothing for {_SILENT_SECONDS:.0f} s"
+        elif self._asleep > 1 or silent > _BUSY_SECONDS:
+            self._killed_for = f"it did nothing for {silent:.1f} s"
         elif any(now > self._overdue_at(number) for number in self._lanes):
             self._killed_for = "a request in it took too long"
         if self._killed_for:
@@ -248,8 +253,9 @@ class Parent:
         self._settle_lanes()
 
 
-def _is_stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+def _state(pid: int) -> str:
+    """What a process does: R runs, S sleeps, D waits for a disk, T is stopped, Z is dead."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:

@@ -147,10 +147,11 @@ class Service:
             return Answer(*self._disposables.run(job, files, until, apart=not check))
         except TimeoutError:
             seconds = round(time.monotonic() - begun, 1)
-            what = "load" if check else "answer"
-            raise HandlerError(
-                Fault.BAD_MODEL, f"the model did not {what} in {seconds} s"
-            ) from None
+            if check:
+                sentence = f"the model did not load in {seconds} s"
+                raise HandlerError(Fault.BAD_MODEL, sentence) from None
+            sentence = f"no answer in {seconds} s: the model hangs"
+            raise HandlerError(Fault.MODEL_CRASHED, sentence) from None
         except DiedError as died:
             if str(died) == "out of memory":
                 raise MemoryError from None
