@@ -44,6 +44,12 @@ class _Disposable:
     channel: socket.socket
     job: _Job | None = None
     used: bool = False
+    killed: bool = False
+
+    def kill(self) -> None:
+        """It gets no job any more."""
+        self.killed = True
+        os.kill(self.pid, signal.SIGKILL)
 
 
 class Nursery:
@@ -81,10 +87,10 @@ class Nursery:
         if len(idle) < _IDLE and len(self._all) < _MOST:
             self._new()
         for one in idle[_MOST_IDLE:]:
-            os.kill(one.pid, signal.SIGKILL)
+            one.kill()
 
     def _idle(self) -> list[_Disposable]:
-        return [one for one in self._all.values() if one.job is None]
+        return [one for one in self._all.values() if one.job is None and not one.killed]
 
     def _process_for(self, job: _Job) -> _Disposable | None:
         idle = self._idle()
@@ -95,7 +101,7 @@ class Nursery:
         if len(self._all) < _MOST:
             return self._new()
         for one in idle[:1]:  # make room for a new one
-            os.kill(one.pid, signal.SIGKILL)
+            one.kill()
         return None
 
     def _new(self) -> _Disposable:
@@ -127,7 +133,7 @@ class Nursery:
         if one is not None:
             self._done(one)
             if one.job is job:
-                os.kill(one.pid, signal.SIGKILL)
+                one.kill()
                 one.job = None
         self._end(job)
 
