@@ -326,9 +326,10 @@ class Connection(asyncio.Protocol):
         inside = self._waiting or self._answered or self._receiving_since or self._tail
         guest.ledger.written(slot, None if inside else self._taken_bytes)
 
-    def is_idle(self) -> bool:
-        """Whether nothing is being received or answered."""
-        return self._idle() and self._receiving_since is None and not self._refused
+    def is_idle(self, since: float) -> bool:
+        """Whether nothing is being received or answered, and that since a time or longer."""
+        quiet = self._idle() and self._receiving_since is None and not self._refused
+        return quiet and self.idle_since <= since
 
     def close_idle(self) -> None:
         """Close a connection on which nothing happens, in favour of another."""

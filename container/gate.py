@@ -25,6 +25,7 @@ from container.shards import Shard
 
 _SWEEP_SECONDS = 1.0
 _FLUSH_SECONDS = 0.1
+_IDLE_SECONDS = 1.0  # after which a connection may have to make room for another
 _EMBEDDED_SECONDS = 60.0
 _OWN_DESCRIPTORS = 64  # that are not clients' connections
 _BODY_SHARE, _LARGE_BODIES = 8, 4  # an eighth of memory for bodies, or four of the largest
@@ -113,7 +114,8 @@ class Gate:
     def _connect(self) -> Connection:
         full = len(self._connections) >= self._most_connections
         if full:
-            idle = [connection for connection in self._connections if connection.is_idle()]
+            since = time.monotonic() - _IDLE_SECONDS
+            idle = [one for one in self._connections if one.is_idle(since)]
             if idle:
                 min(idle, key=lambda connection: connection.idle_since).close_idle()
                 full = False

@@ -146,9 +146,9 @@ def _do(
     fit = status == 200 and not apart
     with socket.socket(fileno=descriptors[0]) as reply:
         reply.setblocking(True)
-        if fit:
-            channel.send(b"d")  # before the answer, after which we may be given up
         reply.sendall(_HEAD.pack(status, len(kind), len(body)) + kind.encode() + body)
+    if fit:
+        channel.send(b"d")  # done, and ready for more
     return fit
 
 

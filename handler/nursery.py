@@ -6,10 +6,12 @@ and so is everything about a model that has died before.
 """
 
 import contextlib
+import math
 import os
 import selectors
 import signal
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from handler import disposable
 
 _MOST = 4  # processes at once
+_LATE_SECONDS = 0.1  # after who asked has gone, for the process to say that it is done
 _IDLE, _MOST_IDLE = 1, 2  # of them that wait
 
 Fork = Callable[[Callable[[], None], socket.socket], int]
@@ -30,6 +33,7 @@ class _Job:
     files: list[int]
     reply: socket.socket
     apart: bool  # only a new process may do it
+    over_at: float = math.inf  # nobody has waited for it since (CLOCK_MONOTONIC)
 
     def close(self) -> None:
         """Nobody works on it any more."""
@@ -83,6 +87,10 @@ class Nursery:
             one.job = job
             with contextlib.suppress(OSError):  # it has died: we hear of it when it is reaped
                 socket.send_fds(one.channel, [job.message], [job.reply.fileno(), *job.files])
+        late = time.monotonic() - _LATE_SECONDS
+        for one in self._all.values():
+            if one.job is not None and one.job.over_at < late and not one.killed:
+                one.kill()  # nobody waits, and it does not end
         idle = self._idle()
         if len(idle) < _IDLE and len(self._all) < _MOST:
             self._new()
@@ -129,13 +137,8 @@ class Nursery:
 
     def _given_up(self, job: _Job) -> None:
         """Who asked has closed its end: it has its answer, or waits no longer."""
-        one = next((one for one in self._all.values() if one.job is job), None)
-        if one is not None:
-            self._done(one)
-            if one.job is job:
-                one.kill()
-                one.job = None
         self._end(job)
+        job.over_at = time.monotonic()
 
     def bury(self, pid: int, how: str) -> bool:
         """A process was reaped; False if it is none of ours."""
@@ -146,10 +149,12 @@ class Nursery:
         job = one.job
         self._unwatch(one.channel)
         one.channel.close()
-        if job is not None and one.used and not job.apart:
+        if job is None or job.over_at < math.inf:
+            return True
+        if one.used and not job.apart:
             job.apart = True
             self._jobs.appendleft(job)
-        elif job is not None:
+        else:
             with contextlib.suppress(OSError):
                 job.reply.setblocking(False)
                 job.reply.send(disposable.died(how or "exit status 0"))

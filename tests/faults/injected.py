@@ -1,0 +1,65 @@
+"""The worker with faults in it: run by MMS in place of ``mme-worker``, it fails when told to.
+
+Everything is the real worker but for two functions of the booster. A load fails as the model's
+attribute ``inject`` says; a prediction fails as the first number of its first row says. The faults
+are real: signals, endless sleeps, a lock on the interpreter that is never given back.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+import handler.booster
+import handler.worker
+
+# What the first number of a row stands for.
+SEGV, SLEEP, STOP, MEMORY, EXIT, KILL, GIL, SLOW, EXIT_0 = range(666001, 666010)
+_HANG_SECONDS, _SLOW_SECONDS = 600, 1.0
+
+
+def _memory() -> None:
+    raise MemoryError
+
+
+_FAULTS: dict[str, Callable[[], object]] = {
+    "segv": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "sleep": lambda: time.sleep(_HANG_SECONDS),
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "memory": _memory,
+    "exit": lambda: os._exit(3),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "gil": lambda: ctypes.PyDLL(None).sleep(_HANG_SECONDS),  # which keeps the interpreter's lock
+    "slow": lambda: time.sleep(_SLOW_SECONDS),
+    "exit_0": lambda: os._exit(0),
+}
+_OF_ROWS = dict(zip(range(666001, 666010), _FAULTS.values(), strict=True))
+
+
+def main() -> int:
+    """Be the worker."""
+    booster = handler.booster.Booster
+    load, predict = booster.__init__, booster.predict
+
+    def faulty_load(self: handler.booster.Booster, data: bytes, threads: int) -> None:
+        for name, fault in _FAULTS.items():
+            if b"inject-" + name.encode() + b"!" in data:
+                fault()
+        load(self, data, threads)
+
+    def faulty_predict(
+        self: handler.booster.Booster, rows: handler.booster.Floats
+    ) -> handler.booster.Floats:
+        if fault := _OF_ROWS.get(int(rows[0, 0]) if rows[0, 0] == rows[0, 0] else 0):
+            fault()
+        return predict(self, rows)
+
+    booster.__init__ = faulty_load  # type: ignore[method-assign]
+    booster.predict = faulty_predict  # type: ignore[method-assign]
+    return handler.worker.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
