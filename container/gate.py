@@ -24,7 +24,7 @@ from container.settings import Settings
 from container.shards import Shard
 
 _SWEEP_SECONDS = 1.0
-_FLUSH_SECONDS = 0.1
+_FLUSH_SECONDS, _LAST_FLUSH_SECONDS = 0.1, 0.3
 _IDLE_SECONDS = 1.0  # after which a connection may have to make room for another
 _EMBEDDED_SECONDS = 60.0
 _OWN_DESCRIPTORS = 64  # that are not clients' connections
@@ -44,7 +44,7 @@ def main() -> None:
     listener = socket.socket(fileno=options.listen_fd)
     channel = socket.socket(fileno=options.channel_fd)
     status = uvloop.run(gate.serve(listener, channel, Ledger(options.ledger_fd)))
-    log.flush()
+    log.flush(_LAST_FLUSH_SECONDS)
     sys.exit(status)
 
 

@@ -117,14 +117,19 @@ class Invocations:
         """Ask a shard, again if MMS dies; a request that a worker died with is asked apart."""
         for _ in range(_TRIES):
             try:
-                if model.crashes:
+                if model.crashes or model.trials:
                     return await self._ask_apart(model, request, until)
                 return await self._ask_shard(model, request, until)
             except LostError as lost:
                 if lost.inside:
                     log("lost", model=model.name, how=str(lost))
-                    with contextlib.suppress(LostError):
+                    model.trials += 1
+                    try:
                         return await self._ask_apart(model, request, until)
+                    except LostError:
+                        continue
+                    finally:
+                        model.trials -= 1
         raise FaultError(Fault.UNAVAILABLE, "the model server died again and again")
 
     async def _ask_shard(self, model: Model, request: Request, until: float) -> Answer:
@@ -136,6 +141,8 @@ class Invocations:
         if answer.status == 404 and shard is not model.shard:
             self.spread.lost(model, shard)
             answer = await model.shard.invoke(model.key, request, until)
+        if answer.status == 404 and (model.crashes or model.trials):
+            return await self._ask_apart(model, request, until)
         if answer.status == 404:
             loaded = await self._load_again(model, until)
             if loaded.status == 404:
@@ -152,13 +159,18 @@ class Invocations:
 
         After each crash it rests, longer each time, so that it cannot keep the machine busy.
         """
-        rest = model.rest_until - time.monotonic()
-        if rest > 0:
-            sentence = f"{model.name} has crashed {model.crashes} times; it rests {rest:.0f} s"
-            raise FaultError(Fault.UNAVAILABLE, sentence, retry_after=rest)
-        answer = await model.shard.attempt(model.key, model.directory, request, until)
-        if _KILLED in answer.body:  # from outside, perhaps: no model does this to itself
+        async with model.apart:
+            rest = model.rest_until - time.monotonic()
+            if rest > 0:
+                sentence = f"{model.name} has crashed {model.crashes} times; it rests {rest:.0f} s"
+                raise FaultError(Fault.UNAVAILABLE, sentence, retry_after=rest)
             answer = await model.shard.attempt(model.key, model.directory, request, until)
+            if _KILLED in answer.body:  # from outside, perhaps: no model does this to itself
+                answer = await model.shard.attempt(model.key, model.directory, request, until)
+            self._judge(model, answer)
+            return answer
+
+    def _judge(self, model: Model, answer: Answer) -> None:
         if answer.status == 500 and _CRASHED in answer.body:
             model.crashes += 1
             # The first time it may be the request; whoever asks next may do better.
@@ -166,7 +178,6 @@ class Invocations:
             rest = rest if model.crashes > 1 else 0.0
             model.rest_until = time.monotonic() + rest
             log("crashed", model=model.name, crashes=model.crashes, rests=rest)
-        return answer
 
     async def _load_again(self, model: Model, until: float) -> Answer:
         """Load a model that its worker has lost, once for all the requests that find it lost."""

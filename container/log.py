@@ -35,13 +35,15 @@ def say(line: bytes) -> None:
         _dropped += 1
 
 
-def flush() -> None:
-    """Write as much of what is kept as can be written without waiting."""
+def flush(seconds: float = 0.0) -> None:
+    """Write as much of what is kept as can be written while waiting so long for who reads."""
     global _dropped
     writable = select.poll()
     writable.register(1, select.POLLOUT)
+    until = time.monotonic() + seconds
     while _lines:
-        if not any(events & select.POLLOUT for _, events in writable.poll(0)):
+        left = max(0.0, until - time.monotonic())
+        if not any(events & select.POLLOUT for _, events in writable.poll(1000 * left)):
             return
         block = _lines.popleft()
         while _lines and len(block) + len(_lines[0]) <= _PIPE_BYTES:

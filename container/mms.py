@@ -46,7 +46,7 @@ def properties(settings: Settings, run: Path) -> str:
         "management_address": f"unix:{socket_path(run)}",
         "model_store": "/",
         "max_request_size": settings.max_request_bytes + FRAME_BYTES,
-        "max_response_size": settings.max_response_bytes + FRAME_BYTES,
+        "max_response_size": 2**31 - 1,  # the worker has a limit of its own
         "default_response_timeout_seconds": longest,
         "decode_input_request": "false",
         "metric_time_interval": 2**31 - 1,  # its collector is a Python process of its own

@@ -33,6 +33,8 @@ class Model:
     load_is_over: bool = False  # however it ended
     in_flight: int = 0
     crashes: int = 0  # of processes with nothing but a request to this model in them
+    trials: int = 0  # of requests that such a process is given, since the worker died with them
+    apart: asyncio.Lock = field(default_factory=asyncio.Lock)  # one of them at a time
     rest_until: float = 0.0  # after a crash it is asked no more before this (time.monotonic())
     target: str = ""  # the name that the platform's clients know, for logs and metrics
     key: bytes = field(init=False)  # the name as a header can carry it

@@ -64,9 +64,6 @@ class Settings:
     max_request_bytes: int = _setting(
         "MME_MAX_REQUEST_BYTES", 25 * 1024 * 1024, "A larger body is refused with 413."
     )
-    max_response_bytes: int = _setting(
-        "MME_MAX_RESPONSE_BYTES", 100 * 1024 * 1024, "A larger answer of a model is an error."
-    )
     model_queue: int = _setting(
         "MME_MODEL_QUEUE",
         256,

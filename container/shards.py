@@ -74,6 +74,7 @@ class Shard:
         self._pool = Pool(socket_path, settings.lanes)
         self._life = socket_path.parent / f"{self.name}.life"
         self._bodies = bodies or Budget(2**62)
+        self._attempts = asyncio.Semaphore(max(1, settings.lanes // _LANES_FOR_LOADS))
         self._loads = asyncio.Semaphore(max(1, settings.lanes // _LANES_FOR_LOADS))
         self._message = _MESSAGE.replace(b"SHARD", self.name.encode())
 
@@ -192,7 +193,7 @@ class Shard:
             LostError: the worker died, which is not to do with this request.
         """
         headers = b"mme-directory: %b\r\n%b" % (_quoted(directory), _passed_on(request))
-        async with self._loads:
+        async with self._attempts:
             return await self._call(b"try", key, request.body, headers, until, request)
 
     async def _call(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from handler import disposable
 
-_MOST = 4  # processes at once
+_MOST, _MOST_APART = 5, 3  # processes at once, and of them new ones for one job each
 _LATE_SECONDS = 0.1  # after who asked has gone, for the process to say that it is done
 _IDLE, _MOST_IDLE = 1, 2  # of them that wait
 
@@ -82,7 +82,7 @@ class Nursery:
         waiting = list(self._jobs)
         for job in waiting:
             if (one := self._process_for(job)) is None:
-                break
+                continue
             self._jobs.remove(job)
             one.job = job
             with contextlib.suppress(OSError):  # it has died: we hear of it when it is reaped
@@ -102,6 +102,9 @@ class Nursery:
 
     def _process_for(self, job: _Job) -> _Disposable | None:
         idle = self._idle()
+        busy = [one.job for one in self._all.values() if one.job is not None]
+        if job.apart and sum(other.apart for other in busy) >= _MOST_APART:
+            return None
         # The used ones first, but for a job that must have a new one.
         fit = [one for one in idle if not one.used] if job.apart else idle
         if fit:

@@ -25,9 +25,9 @@ LOST = 599  # the status that tells the gate that a request was lost with its pr
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _QUIET_SECONDS = 1.0  # a child that lived this long did not die of its start
 _LONGEST_DELAY_SECONDS = 5.0
-_LOOK_SECONDS = 0.25  # how often the ledger is looked at for requests that are overdue
+_LOOK_SECONDS = 0.1  # how often the ledger is looked at for requests that are overdue
 _GRACE_SECONDS = 0.1  # for the child to answer an overdue request itself
-_BLOCKED_SECONDS, _BUSY_SECONDS = 0.5, 10.0  # that the child's loop may not run, by what it does
+_BLOCKED_SECONDS, _BUSY_SECONDS = 0.3, 10.0  # that the child's loop may not run, by what it does
 
 Lanes = dict[int, socket.socket]
 Serve = Callable[[socket.socket, Ledger, Lanes], None]

@@ -190,7 +190,12 @@ def predict(
     """
     answer_type = encode.negotiate(accept, settings.default_accept)
     rows = decode.decode(body, content_type, model.num_features, settings.libsvm_base)
-    return Answer(200, answer_type, encode.encode(model.predict(rows), answer_type))
+    encoded = encode.encode(model.predict(rows), answer_type)
+    if len(encoded) > settings.max_response_bytes:
+        most = settings.max_response_bytes
+        sentence = f"the answer has {len(encoded)} bytes, at most are {most}; send fewer rows"
+        raise HandlerError(Fault.BAD_REQUEST, sentence)
+    return Answer(200, answer_type, encoded)
 
 
 def check(found: Artifact, threads: int = 1) -> int:

@@ -37,6 +37,11 @@ class Settings:
         1,
         "Threads that one prediction uses; 1 is best where many models are asked at once.",
     )
+    max_response_bytes: int = _setting(
+        "MME_MAX_RESPONSE_BYTES",
+        100 * 1024 * 1024,
+        "A request whose answer would be larger is refused with 400.",
+    )
     memory_reserve_mb: int = _setting(
         "MME_MEMORY_RESERVE_MB",
         0,
@@ -63,11 +68,14 @@ class Settings:
         threads = environ.get("MME_THREADS", "").strip() or "1"
         if not (threads.isascii() and threads.isdigit() and 1 <= int(threads) <= _MOST_THREADS):
             raise SettingsError(f"MME_THREADS is {threads!r}: it must be 1 to {_MOST_THREADS}")
-        reserve = environ.get("MME_MEMORY_RESERVE_MB", "").strip() or "0"
-        if not (reserve.isascii() and reserve.isdigit() and len(reserve) < 10):
-            raise SettingsError(f"MME_MEMORY_RESERVE_MB is {reserve!r}: it must be a number of MB")
+        numbers = {"MME_MEMORY_RESERVE_MB": "0", "MME_MAX_RESPONSE_BYTES": "104857600"}
+        for variable in numbers:
+            text = numbers[variable] = environ.get(variable, "").strip() or numbers[variable]
+            if not (text.isascii() and text.isdigit() and len(text) < 10):
+                raise SettingsError(f"{variable} is {text!r}: it must be a number")
         return cls(
-            memory_reserve_mb=int(reserve),
+            memory_reserve_mb=int(numbers["MME_MEMORY_RESERVE_MB"]),
+            max_response_bytes=int(numbers["MME_MAX_RESPONSE_BYTES"]),
             default_accept=accept or content_types.JSON,
             libsvm_base=int(base or 0),
             threads=int(threads),

@@ -174,8 +174,8 @@ class Site:
         """Processes, and what is open in those whose number does not depend on clients."""
         found: dict[str, int] = {}
         for name, pids in self.server.processes().items():
-            if name == "mme-try":  # up to four, which come and go
-                found[name] = max(4, len(pids))
+            if name == "mme-try":  # up to five, which come and go
+                found[name] = max(5, len(pids))
                 continue
             found[name] = len(pids)
             for pid in pids if name in ("mme-worker", "mme-shard") else ():
@@ -193,7 +193,7 @@ class Site:
             connection.sendall(data)
             received = b""
             while piece := connection.recv(65536):
-                received += piece
+                received = (received + piece).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
                 head, blank, body = received.partition(b"\r\n\r\n")
                 if blank and b"Connection: close" not in head and len(body) >= _length(head):
                     break
