@@ -23,6 +23,7 @@ MAX_HEAD_BYTES = 16 * 1024  # the request line and all headers
 MAX_FIELD_BYTES = 8 * 1024  # the URL, or one header
 MAX_PIPELINED = 16  # requests that wait on one connection before it is read no further
 LINGER_SECONDS = 2.0  # how long a refused upload is read and dropped, so that the answer arrives
+_BETWEEN_BYTES = 4  # a header's name and value, and after it
 _BLANK_LINE = b"\r\n\r\n"
 
 _HEAD_TOO_LARGE = FaultError(Fault.BAD_REQUEST, f"headers over {MAX_HEAD_BYTES} bytes")
@@ -209,7 +210,7 @@ class Connection(asyncio.Protocol):
         """A header has come; one that says how long the body is may come once."""
         name = name.lower()
         self._unparsed_bytes = 0
-        self._head_bytes += len(name) + len(value)
+        self._head_bytes += len(name) + len(value) + _BETWEEN_BYTES
         if self._head_bytes > MAX_HEAD_BYTES:
             self._fault = _HEAD_TOO_LARGE
         elif len(name) + len(value) > MAX_FIELD_BYTES:
@@ -365,6 +366,8 @@ def _objection(http_version: str, headers: dict[bytes, bytes]) -> FaultError | N
             sentence = "both content-length and transfer-encoding"
         elif headers[b"transfer-encoding"].lower() != b"chunked":
             sentence = "the only transfer-encoding is chunked"
+    if http_version not in ("1.0", "1.1"):
+        sentence = "the version of HTTP must be 1.1"
     if http_version == "1.1" and b"host" not in headers:
         sentence = "no host header"
     if headers.get(b"expect", b"100-continue").lower() != b"100-continue":
