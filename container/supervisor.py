@@ -28,7 +28,7 @@ _GATE_SECONDS = 3.0  # for the gate to go, beyond its drain
 _CUT_SECONDS = 0.8  # for the gate to go, after a second signal
 _TICK_SECONDS = 1.0  # the longest that a flush of the log is put off
 _FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS = 0.05, 5.0
-_QUIET_SECONDS = 30.0  # a part that lived this long did not die of its start
+_QUIET_SECONDS = 2.0  # a part that lived this long did not die of its start
 _MOST_DEATHS = 8  # of one part, none of them quiet, before we give up
 _MOST_DESCRIPTORS = 65536
 

@@ -1,69 +1,17 @@
 """The real image: built, run as SageMaker runs it, and driven over its published port."""
 
 import json
-import subprocess
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import xgboost
 
 from mme.client import Client
 from mme.process import free_port
-from tests.support import saved, train, wait_until
-
-ROOT = Path(__file__).parent.parent.parent
-IMAGE = "xgboost-mme"
-BUILD_SECONDS = 900
-START_SECONDS = 60
+from tests.image.support import BUILD_SECONDS, START_SECONDS, docker
+from tests.support import train, wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(BUILD_SECONDS + 300)]
-
-
-def docker(*words: str, seconds: float = 60) -> str:
-    """Run one docker command and return what it printed."""
-    done = subprocess.run(
-        ["docker", *words], capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-@pytest.fixture(scope="module")
-def image() -> str:
-    """The image, built from this checkout as ``make image`` builds it."""
-    subprocess.run(["make", "image", f"IMAGE={IMAGE}"], cwd=ROOT, check=True, timeout=BUILD_SECONDS)
-    return IMAGE
-
-
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    """A model root that the image's user can read; none of its models was saved by the image."""
-    tmp_path.chmod(0o755)
-    for seed in range(3):
-        directory = tmp_path / f"m{seed}" / "model"
-        directory.mkdir(parents=True)
-        (directory / "xgboost-model").write_bytes(saved(train(seed=seed)))
-    return tmp_path
-
-
-@pytest.fixture
-def container(image: str, models: Path) -> Iterator[tuple[str, Client]]:
-    """The container as a careful operator runs it: read-only, without rights, /tmp in memory."""
-    name, port = f"mme-test-{uuid.uuid4().hex[:8]}", free_port()
-    docker(
-        *("run", "--detach", "--name", name, "--read-only", "--tmpfs", "/tmp"),
-        *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", "1g"),
-        *("--publish", f"127.0.0.1:{port}:8080", "--volume", f"{models}:/opt/ml/models:ro"),
-        *("--env", "SAGEMAKER_MULTI_MODEL=true", image, "serve"),
-    )
-    try:
-        with Client("127.0.0.1", port) as client:
-            wait_until(client.healthy, START_SECONDS, "a healthy container")
-            yield name, client
-    finally:
-        docker("rm", "--force", name)
 
 
 def test_labels_and_entry_point(image: str) -> None:

@@ -1,0 +1,18 @@
+"""What the tests of the image share."""
+
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+IMAGE = "xgboost-mme"
+BUILD_SECONDS = 900
+START_SECONDS = 60
+
+
+def docker(*words: str, seconds: float = 60) -> str:
+    """Run one docker command and return what it printed."""
+    done = subprocess.run(
+        ["docker", *words], capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
