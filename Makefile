@@ -10,9 +10,10 @@ ARGS ?=
 QUICK ?=
 ONLY ?=
 RESIDENT ?=
+SECONDS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint bench image docs lock clean
+.PHONY: help setup demo serve test soak lint bench image docs lock clean
 
 help: ## say what the verbs are
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
@@ -35,6 +36,9 @@ serve: setup ## the container's processes, here: MME_MODEL_ROOT=models SAGEMAKER
 
 test: setup ## all tests; those of the image where a Docker Engine runs
 	@$(BIN)/pytest $(ARGS)
+
+soak: setup ## ten minutes of traffic while processes are killed; its last line is the result
+	@$(BIN)/python -m tests.faults.soak $(if $(SECONDS),--seconds $(SECONDS))
 
 lint: setup ## formatting, lint and types
 	@$(BIN)/ruff format --check .

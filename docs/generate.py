@@ -19,7 +19,7 @@ This page is made from `container/settings.py` and `handler/settings.py` by `mak
 | variable | default | meaning |
 |---|---|---|
 """
-DEFAULTS = {"shards": "one a CPU", "safe_port_range": "none"}
+DEFAULTS = {"shards": "one for two CPUs", "safe_port_range": "none"}
 
 
 def page() -> str:
@@ -29,7 +29,10 @@ def page() -> str:
 
 
 def _row(setting: "Field[Any]") -> str:
-    default = DEFAULTS.get(setting.name, f"`{setting.default}`".replace("`True`", "`true`"))
+    value = str(setting.default)
+    if isinstance(setting.default, bool):
+        value = value.lower()
+    default = DEFAULTS.get(setting.name, f"`{value}`")
     return f"| `{setting.metadata['variable']}` | {default} | {setting.metadata['help']} |\n"
 
 

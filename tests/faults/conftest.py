@@ -71,6 +71,7 @@ class Site:
         self.sound = saved(train())
         self._url = server.put(self.new_name(), {"m.ubj": self.sound})
         self.expected = self.good("bystander").body
+        self._at_first = self._holdings()
 
     @property
     def client(self) -> Client:
@@ -160,7 +161,10 @@ class Site:
         """O: soon after the block there is no more of anything than before it."""
         self.good("settled")
         assert self.client.unload("settled").status == 200
-        before = self._holdings()
+        # MMS opens a lane that a test before has closed again after a while: no fewer than at first.
+        before = {
+            what: max(n, self._at_first.get(what, 0)) for what, n in self._holdings().items()
+        }
         yield
         with contextlib.suppress(pytest.fail.Exception):
             wait_until(lambda: self._no_more_than(before), 5, "as much as before")
