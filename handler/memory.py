@@ -9,6 +9,7 @@ from handler.errors import Fault, HandlerError
 MIB = 1024**2
 _ENOUGH_BYTES = 16 * MIB  # of unloaded models, before memory is given back
 _LEAST_RESERVE, _RESERVE_SHARE = 64 * MIB, 16  # and a sixteenth of the limit
+_SLACK = 16  # by this part of it a model may be larger than the one whose place it takes
 _CGROUP = Path("/sys/fs/cgroup")
 _NO_LIMIT = 2**60  # a version 1 control group without one says more than this
 
@@ -105,6 +106,7 @@ class Room:
         self._unseen = 0  # bytes that came in since memory was last looked at
         self._look_at = 0  # how many may, before it is looked at again
         self._freed = 0  # bytes of unloaded models that the heap can use again
+        self._held = self._most_held = 0  # bytes of models now, and when there was room enough
         self._lock = threading.Lock()
 
     def enough(self, size: int) -> bool:
@@ -115,6 +117,7 @@ class Room:
         """Count a model of so many bytes that went; give memory back when it is enough."""
         with self._lock:
             self._freed += size
+            self._held -= size
             if self._freed > _ENOUGH_BYTES:
                 self._give_back()
 
@@ -131,10 +134,20 @@ class Room:
                 self._look(size, need)
             self._freed -= again
             self._unseen += need
+            self._held += size
+            if not self._replaces(0, size):
+                self._most_held = self._held
+
+    def _replaces(self, more: int, size: int) -> bool:
+        """Whether with so many bytes more all models hold no more than they once did."""
+        return self._held + more <= self._most_held + size // _SLACK
 
     def _look(self, size: int, need: int) -> None:
         available, limit = available_bytes()
         reserve = self._reserve or _LEAST_RESERVE + limit // _RESERVE_SHARE
+        # For each that went one may come, though half of the reserve has gone to something else.
+        if self._replaces(size, size):
+            reserve //= 2
         if available - need < reserve and self._freed:
             self._give_back()
             need = size

@@ -116,7 +116,11 @@ class Service:
         size = self._tried(found, until)
         self.unload(name)
         self._room.take(size)
-        self._models[name] = load_model(found, self.settings.threads)
+        try:
+            self._models[name] = load_model(found, self.settings.threads)
+        except BaseException:
+            self._room.free(size)
+            raise
         self._bytes[name] = size
         return size
 

@@ -161,10 +161,8 @@ class Site:
         """O: soon after the block there is no more of anything than before it."""
         self.good("settled")
         assert self.client.unload("settled").status == 200
-        # MMS opens a lane that a test before has closed again after a while: no fewer than at first.
-        before = {
-            what: max(n, self._at_first.get(what, 0)) for what, n in self._holdings().items()
-        }
+        # A lane that a test before has closed is opened again after a while: no fewer than at first.
+        before = {what: max(n, self._at_first.get(what, 0)) for what, n in self._holdings().items()}
         yield
         with contextlib.suppress(pytest.fail.Exception):
             wait_until(lambda: self._no_more_than(before), 5, "as much as before")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from handler import memory
 from handler.errors import Fault, HandlerError
 from handler.memory import MIB, Room
 from handler.service import Service
@@ -88,6 +89,29 @@ def test_room_for_what_went() -> None:
         room.take(MIB)
     with pytest.raises(HandlerError):
         room.take(1)
+
+
+def test_room_for_what_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the limit a model may take another's place, though something else has grown meanwhile."""
+    limit = 1000 * MIB
+    available = limit
+    monkeypatch.setattr(memory, "available_bytes", lambda: (available, limit))
+    room = Room(reserve=100 * MIB)
+    for _ in range(17):
+        room.take(50 * MIB)
+        available -= 50 * MIB
+    with pytest.raises(HandlerError):
+        room.take(60 * MIB)
+    available -= 30 * MIB
+    for size in (50, 51, 50, 49):
+        room.free(50 * MIB)
+        room.take(size * MIB)
+    with pytest.raises(HandlerError):
+        room.take(50 * MIB)
+    available -= 30 * MIB
+    room.free(50 * MIB)
+    with pytest.raises(HandlerError):
+        room.take(50 * MIB)
 
 
 def test_room_is_looked_at_seldom() -> None:
