@@ -86,7 +86,9 @@ class Api:
         """Answer one request; every fault is an answer, nothing is raised."""
         self._in_flight += 1
         try:
-            response = await self._answer(request)
+            if request.fault is not None:
+                raise request.fault
+            response = await self._route(request)
         except FaultError as fault:
             response = to_response(fault)
         except Exception as error:  # the boundary: a client must get an answer
@@ -101,11 +103,6 @@ class Api:
         if self._settings.access_log:
             access.note(identity, request, response)
         return response
-
-    async def _answer(self, request: Request) -> Response:
-        if request.fault is not None:
-            raise request.fault
-        return await self._route(request)
 
     async def drain(self, seconds: float) -> int:
         """Refuse what is new, wait for what is in flight, and return how much of it is left.

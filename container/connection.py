@@ -5,9 +5,10 @@ ambiguous) is decided here.
 """
 
 import asyncio
+import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import cast
 
@@ -24,6 +25,7 @@ MAX_FIELD_BYTES = 8 * 1024  # the URL, or one header
 MAX_PIPELINED = 16  # requests that wait on one connection before it is read no further
 LINGER_SECONDS = 2.0  # how long a refused upload is read and dropped, so that the answer arrives
 _BETWEEN_BYTES = 4  # a header's name and value, and after it
+_ONCE = (b"content-length", b"transfer-encoding", b"host")  # of several, who knows which holds
 _BLANK_LINE = b"\r\n\r\n"
 
 _HEAD_TOO_LARGE = FaultError(Fault.BAD_REQUEST, f"headers over {MAX_HEAD_BYTES} bytes")
@@ -134,8 +136,12 @@ class Connection(asyncio.Protocol):
                 self._feed(part)
             else:
                 end = self._end_of_head(data)
-                head, data = (data[:end], data[end:]) if end else (data, b"")
+                if end == len(data):
+                    head, data = data, b""
+                else:
+                    head, data = (data[:end], data[end:]) if end else (data, b"")
                 self._feed_head(head, complete=bool(end))
+        self._begin_to_answer()
 
     def _end_of_head(self, data: bytes) -> int:
         """Where the head ends in ``data``, which may begin in its middle; 0 if it does not."""
@@ -144,7 +150,8 @@ class Connection(asyncio.Protocol):
             at = joined.find(_BLANK_LINE)
             if at >= 0:
                 return at + len(_BLANK_LINE) - len(self._tail)
-        return data.find(_BLANK_LINE) + len(_BLANK_LINE) if _BLANK_LINE in data else 0
+        at = data.find(_BLANK_LINE)
+        return at + len(_BLANK_LINE) if at >= 0 else 0
 
     def _feed_head(self, data: bytes, complete: bool) -> None:
         unfinished = self._request if self._in_head else None
@@ -186,6 +193,7 @@ class Connection(asyncio.Protocol):
             self._refuse(FaultError(Fault.BAD_REQUEST, "the request ends early"))
         self._refused = self._client_has_ended = True
         self._gone()
+        self._begin_to_answer()
         return not self._idle()
 
     # What httptools calls, in this order, for each request.
@@ -210,18 +218,16 @@ class Connection(asyncio.Protocol):
         """A header has come; one that says how long the body is may come once."""
         name = name.lower()
         self._unparsed_bytes = 0
-        self._head_bytes += len(name) + len(value) + _BETWEEN_BYTES
+        size = len(name) + len(value)
+        self._head_bytes += size + _BETWEEN_BYTES
+        headers = self._request.headers
         if self._head_bytes > MAX_HEAD_BYTES:
             self._fault = _HEAD_TOO_LARGE
-        elif len(name) + len(value) > MAX_FIELD_BYTES:
+        elif size > MAX_FIELD_BYTES:
             self._fault = FaultError(Fault.BAD_REQUEST, f"a header over {MAX_FIELD_BYTES} bytes")
-        elif name in self._request.headers and name in (
-            b"content-length",
-            b"transfer-encoding",
-            b"host",
-        ):
+        elif name in headers and name in _ONCE:
             self._fault = FaultError(Fault.BAD_REQUEST, f"two {name.decode()} headers")
-        self._request.headers[name] = value
+        headers[name] = value
 
     def on_headers_complete(self) -> None:
         """All but the body is here: refuse what must not be read on."""
@@ -291,8 +297,12 @@ class Connection(asyncio.Protocol):
         self._waiting.append(request)
         if len(self._waiting) >= MAX_PIPELINED:
             self._transport.pause_reading()
-        if self._idle():
-            self._answering = asyncio.get_running_loop().create_task(self._answer())
+
+    def _begin_to_answer(self) -> None:
+        if self._waiting and self._idle():
+            self._answering = _started(self._answer())
+            if self._answering.done():
+                self._answering = None
 
     async def _answer(self) -> None:
         close = False
@@ -354,8 +364,17 @@ class Connection(asyncio.Protocol):
         if self._receiving_since is not None and self._receiving_since < before:
             sentence = f"the request was not received in {deadline_seconds} s"
             self._refuse(FaultError(Fault.BAD_REQUEST, sentence))
+            self._begin_to_answer()
         if self._stuck_since is not None and self._stuck_since < before:
             self._transport.abort()
+
+
+def _started(work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+    """A task that runs at once until it first has to wait, where Python can do so."""
+    loop = asyncio.get_running_loop()
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(work, loop=loop, eager_start=True)
+    return loop.create_task(work)
 
 
 def _objection(http_version: str, headers: dict[bytes, bytes]) -> FaultError | None:

@@ -13,6 +13,9 @@ import httptools
 from container.faults import Fault, FaultError
 from container.messages import Request
 
+_CONTENT_TYPE_BYTES = len(b"content-type")  # looked at first, for there are six other headers
+_AT_ONCE_SECONDS = 0.001  # who has had to wait for longer may have been given up meanwhile
+
 
 class Reply(NamedTuple):
     """What MMS answered."""
@@ -62,7 +65,7 @@ class Upstream(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep the one header that matters."""
-        if name.lower() == b"content-type":
+        if len(name) == _CONTENT_TYPE_BYTES and name.lower() == b"content-type":
             self._content_type = value
 
     def on_body(self, body: bytes) -> None:
@@ -106,13 +109,13 @@ class Pool:
             ConnectionError: MMS is not there, or went away before it answered.
             FaultError: the client went away while its request waited.
         """
-        waited = self._free.locked()
+        asked_at = time.monotonic()
         async with self._free:
             if client is not None:
-                if waited and client.gone:
-                    raise FaultError(Fault.CLIENT_GONE, "the client has left")
                 client.sent_at = time.monotonic()
-            upstream = await self._connect()
+                if client.gone and client.sent_at > asked_at + _AT_ONCE_SECONDS:
+                    raise FaultError(Fault.CLIENT_GONE, "the client has left")
+            upstream = self._idle_one() or await self._connect()
             self._busy.add(upstream)
             try:
                 reply = await upstream.ask(message)
@@ -127,11 +130,14 @@ class Pool:
                 self._idle.append(upstream)
             return reply
 
-    async def _connect(self) -> Upstream:
+    def _idle_one(self) -> Upstream | None:
         while self._idle:
             upstream = self._idle.pop()
             if upstream.usable:
                 return upstream
+        return None
+
+    async def _connect(self) -> Upstream:
         loop = asyncio.get_running_loop()
         try:
             _, upstream = await loop.create_unix_connection(Upstream, self._socket_path)

@@ -1,14 +1,23 @@
-"""Writes docs/03-settings.md from the settings of both sides; a test compares the two."""
+"""Writes the pages of docs/ that are made from the code; a test compares them.
 
+03-settings.md is made from the settings of both sides, 08-faults.md from the tests of the faults.
+"""
+
+import ast
+import itertools
+import re
+from collections.abc import Iterator
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from container.settings import Settings as Container
 from handler.settings import Settings as Handler
 
-PAGE = Path(__file__).with_name("03-settings.md")
-HEAD = """# 3. Settings
+DOCS = Path(__file__).parent
+TESTS = [DOCS.parent / "tests" / folder for folder in ("faults", "image")]
+DEFAULTS = {"shards": "one for two CPUs", "safe_port_range": "none"}
+SETTINGS_HEAD = """# 3. Settings
 
 Environment variables of the container. On SageMaker they are `Environment` of `create_model`, but
 for those that the platform sets itself (`SAGEMAKER_BIND_TO_PORT`, `SAGEMAKER_MULTI_MODEL`,
@@ -19,13 +28,36 @@ This page is made from `container/settings.py` and `handler/settings.py` by `mak
 | variable | default | meaning |
 |---|---|---|
 """
-DEFAULTS = {"shards": "one for two CPUs", "safe_port_range": "none"}
+FAULTS_HEAD = """# 8. Faults
+
+What can go wrong, and what is answered then: each row is a test that does it to the real container,
+with real processes and signals, and looks at the answer, at a bystander model, at `/ping`, and at
+what is left afterwards. This page is made from those tests by `make docs`.
+
+An error's body is `{"code", "type", "message"}`. 4xx is the client's or the caller's mistake; 500
+a fault of the model or its file; 503 with `Retry-After` passes: overload, restarting, draining; 507
+is memory, so that the platform unloads other models and tries again.
+
+`make soak` does it all at once for ten minutes: traffic over 500 models with loads and evictions
+while processes are killed at random.
+"""
+FAULTS_TABLE = "| id | what happens: what is answered | test |\n|---|---|---|\n"
+PARTS = {1: "Loading", 45: "Invoking", 74: "Processes and the machine", 94: "Attacks"}
+LAST = 103
 
 
-def page() -> str:
-    """The page's text."""
+class Fault(NamedTuple):
+    """One test of a fault."""
+
+    numbers: list[int]
+    what: str
+    test: str
+
+
+def settings_page() -> str:
+    """The text of 03-settings.md."""
     rows = [_row(setting) for side in (Container, Handler) for setting in fields(side)]
-    return HEAD + "".join(rows)
+    return SETTINGS_HEAD + "".join(rows)
 
 
 def _row(setting: "Field[Any]") -> str:
@@ -36,5 +68,35 @@ def _row(setting: "Field[Any]") -> str:
     return f"| `{setting.metadata['variable']}` | {default} | {setting.metadata['help']} |\n"
 
 
+def faults() -> list[Fault]:
+    """Every test whose name begins with the id of a fault."""
+    return sorted(fault for folder in TESTS for fault in _of_folder(folder))
+
+
+def _of_folder(folder: Path) -> Iterator[Fault]:
+    for module in folder.glob("test_*.py"):
+        for node in ast.parse(module.read_text()).body:
+            name = getattr(node, "name", "")
+            if isinstance(node, ast.FunctionDef) and (ids := re.match(r"test((_f\d+)+)_", name)):
+                numbers = [int(number) for number in re.findall(r"\d+", ids[1])]
+                summary = (ast.get_docstring(node) or "").partition("\n\n")[0]
+                yield Fault(numbers, " ".join(summary.split()), f"{folder.name}/{module.name}")
+
+
+def faults_page() -> str:
+    """The text of 08-faults.md."""
+    page = FAULTS_HEAD
+    for first, beyond in itertools.pairwise([*PARTS, LAST + 1]):
+        page += f"\n## {PARTS[first]}\n\n{FAULTS_TABLE}"
+        for fault in faults():
+            if first <= fault.numbers[0] < beyond:
+                ids = ", ".join(f"F{number:02}" for number in fault.numbers)
+                page += f"| {ids} | {fault.what.replace('|', '/')} | `{fault.test}` |\n"
+    return page
+
+
+PAGES = {"03-settings.md": settings_page, "08-faults.md": faults_page}
+
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    for name, text in PAGES.items():
+        (DOCS / name).write_text(text())

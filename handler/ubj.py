@@ -25,6 +25,8 @@ _EMPTY = {dtype: np.empty(0, dtype) for dtype in _DTYPES.values()}
 _CONSTANTS = {ord("T"): True, ord("F"): False, ord("Z"): None}
 _LENGTH = struct.Struct(">cq")
 _length = _LENGTH.unpack_from
+_COUNTER = struct.Struct(">q")
+_count = _COUNTER.unpack_from
 _OBJECT, _ARRAY, _STRING, _CHAR = b"{[SC"
 _END_OBJECT, _END_ARRAY, _TYPE, _COUNT = b"}]$#"
 
@@ -143,20 +145,22 @@ def _array(data: bytes, at: int, depth: int) -> tuple[Any, int]:
 # Objects in an array are mostly alike, as the trees of a model are: the same keys in the same order
 # before arrays of the same types. The second is read by the bytes that came before each of the
 # first's arrays; what is between those is read as any value is.
-_Form = list[tuple[str, bytes, "np.dtype[Any] | None"]]
+# For each field its key, the bytes up to an array's length, or to the value that is no array, how
+# many these are, and an array's type and bytes an item.
+_Form = list[tuple[str, bytes, int, "np.dtype[Any] | None", int]]
 
 
 def _form(value: dict[str, Any]) -> _Form:
-    """What an object's fields begin with: the key, the bytes up to the array's length, its type."""
     form: _Form = []
     for key, item in value.items():
         name = key.encode()
         head = _LENGTH.pack(b"L", len(name)) + name
         if isinstance(item, np.ndarray):
             mark = next(mark for mark, dtype in _DTYPES.items() if dtype == item.dtype)
-            form.append((key, head + bytes((_ARRAY, _TYPE, mark, _COUNT)), item.dtype))
+            head += bytes((_ARRAY, _TYPE, mark, _COUNT)) + b"L"
+            form.append((key, head, len(head), item.dtype, item.dtype.itemsize))
         else:
-            form.append((key, head, None))
+            form.append((key, head, len(head), None, 0))
     return form
 
 
@@ -166,18 +170,22 @@ def _alike(data: bytes, at: int, form: _Form) -> tuple[dict[str, Any], int] | No
         return None
     at += 1
     found = {}
-    for key, head, dtype in form:
+    whole = len(data)
+    for key, head, head_bytes, dtype, item_bytes in form:
         if not data.startswith(head, at):
             return None
-        at += len(head)
+        at += head_bytes
         if dtype is None:
             found[key], at = _value(data, at, 2)
             continue
-        mark, size = _length(data, at)
-        at += _LENGTH.size
-        end = at + size * dtype.itemsize
-        if mark != b"L" or size < 0 or end > len(data):
-            return None  # to be read again by who says what is wrong
-        found[key] = np.frombuffer(data, dtype, size, at) if size else _EMPTY[dtype]
-        at = end
+        (size,) = _count(data, at)
+        at += _COUNTER.size
+        end = at + size * item_bytes
+        if size <= 0 or end > whole:
+            if size:
+                return None  # to be read again by who says what is wrong
+            found[key] = _EMPTY[dtype]
+        else:
+            found[key] = np.frombuffer(data, dtype, size, at)
+            at = end
     return (found, at + 1) if data[at] == _END_OBJECT else None

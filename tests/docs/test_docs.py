@@ -1,5 +1,6 @@
 """The documents: their commands run, their figures and tables are what the code says."""
 
+import importlib.util
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -114,20 +116,29 @@ def test_verbs() -> None:
     assert "make test" in ci
 
 
-def test_settings_page() -> None:
-    """docs/03-settings.md is what `make docs` writes."""
-    code = (
-        "import sys; sys.path.insert(0, 'docs'); import generate; sys.stdout.write(generate.page())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert (ROOT / "docs" / "03-settings.md").read_text() == done.stdout
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    """The program that writes pages."""
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["03-settings.md", "08-faults.md"])
+def test_generated_page(page: str, generate: ModuleType) -> None:
+    """The page is what `make docs` writes."""
+    assert (ROOT / "docs" / page).read_text() == generate.PAGES[page]()
+
+
+def test_every_fault_has_a_test(generate: ModuleType) -> None:
+    """The faults are numbered without a gap, and each test of one says what is answered."""
+    found = generate.faults()
+    numbers = {number for fault in found for number in fault.numbers}
+    assert numbers == set(range(1, generate.LAST + 1))
+    assert all(len(fault.what) > 20 for fault in found)
 
 
 def test_settings_are_complete() -> None:

@@ -161,7 +161,7 @@ class Site:
         """O: soon after the block there is no more of anything than before it."""
         self.good("settled")
         assert self.client.unload("settled").status == 200
-        # A lane that a test before has closed is opened again after a while: no fewer than at first.
+        # A lane that an earlier test closed is opened again later: no fewer than at first.
         before = {what: max(n, self._at_first.get(what, 0)) for what, n in self._holdings().items()}
         yield
         with contextlib.suppress(pytest.fail.Exception):

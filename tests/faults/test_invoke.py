@@ -315,7 +315,7 @@ def test_f61_pipelining(site: Site, model: str) -> None:
 
 
 def test_f62_large_answer(serve: Serve) -> None:
-    """An answer over the limit: 500 in a moment, and the next is answered; the limit is 100 MB."""
+    """An answer over the limit: 400, "send fewer rows", at once; the limit is 100 MB as a rule."""
     server = serve(MME_SHARDS="1", MME_MAX_RESPONSE_BYTES="100000")
     site = Site(server)
     many = b"\n".join([ROW] * 20_000)
