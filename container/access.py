@@ -14,7 +14,7 @@ _ID_BYTES = 6
 _SHOWN_BYTES = 300  # of a path or a message
 
 _LINE = (
-    b'{"time": %.3f, "event": "request", "id": "%b", "method": %b, "path": %b, "status": %d, '
+    b'{"time": %.3f, "event": "request", "id": "%b", "method": "%b", "status": %d, '
     b'"in": %d, "out": %d, "queue_ms": %.3f, "model_ms": %.3f'
 )
 
@@ -30,31 +30,41 @@ def new_id() -> bytes:
 def note(identity: bytes, request: Request, response: Response) -> None:
     """Keep a line for the log; ``log.flush`` writes it. Polls that went well are not worth one."""
     path = request.target.partition(b"?")[0]
+    failed = response.status >= 400
     polled = path in _QUIET or (path == b"/models" and request.method == b"GET")
-    if polled and response.status == 200:
+    if polled and not failed:
         return
     now = time.monotonic()
     sent, answered = request.sent_at or now, request.answered_at or now
-    line = _LINE % (
-        time.time(),
-        identity,
-        _quoted(request.method),
-        _quoted(path[:_SHOWN_BYTES]),
-        response.status,
-        len(request.body),
-        len(response.body),
-        max(0.0, sent - request.received_at) * 1000,
-        max(0.0, answered - sent) * 1000,
+    line = functools.partial(
+        _line,
+        path,
+        request.headers.get(TARGET, b""),
+        response.body[:_SHOWN_BYTES] if failed else b"",
+        (
+            time.time(),
+            identity,
+            request.method,
+            response.status,
+            len(request.body),
+            len(response.body),
+            max(0.0, sent - request.received_at) * 1000,
+            max(0.0, answered - sent) * 1000,
+        ),
     )
-    parts = path.split(b"/")
+    log.say(line)
+
+
+def _line(path: bytes, target: bytes, error: bytes, fields: tuple[object, ...]) -> bytes:
+    line = _LINE % fields + b', "path": %b' % _quoted(path[:_SHOWN_BYTES])
+    parts = path.split(b"/", 3)
     if len(parts) > 2:
         line += b', "model": %b' % _quoted(parts[2][:_SHOWN_BYTES])
-    if TARGET in request.headers:
-        line += b', "target": %b' % _quoted(request.headers[TARGET][:_SHOWN_BYTES])
-    if response.status >= 400:
-        message = response.body[:_SHOWN_BYTES].decode("utf-8", "replace")
-        line += b', "error": %b' % json.dumps(message).encode()
-    log.say(line + b"}\n")
+    if target:
+        line += b', "target": %b' % _quoted(target[:_SHOWN_BYTES])
+    if error:
+        line += b', "error": %b' % json.dumps(error.decode("utf-8", "replace")).encode()
+    return line + b"}\n"
 
 
 @functools.lru_cache(8192)

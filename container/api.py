@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote
 
 from container import access
+from container.deadlines import Deadlines
 from container.faults import Fault, FaultError, not_found, pretty
 from container.invocations import Invocations, type_of
 from container.invocations import to_response as answered
@@ -41,7 +42,7 @@ class Api:
         self.draining = False
         self._in_flight = 0
         self._idle = asyncio.Event()
-        self._cut = asyncio.Event()  # the drain is over for who is still in flight
+        self.deadlines = Deadlines()
         self._settings = settings
         self._shards = shards
         self._register = Register(journal)
@@ -53,7 +54,9 @@ class Api:
                 "mme_in_flight": ("Requests being answered", lambda: self._in_flight),
             },
         )
-        self._invocations = Invocations(settings, shards, self._register, self.metrics)
+        self._invocations = Invocations(
+            settings, shards, self._register, self.metrics, self.deadlines
+        )
         self.spread = self._invocations.spread
 
     def has(self, name: str) -> bool:
@@ -107,7 +110,7 @@ class Api:
     async def drain(self, seconds: float) -> int:
         """Refuse what is new, wait for what is in flight, and return how much of it is left.
 
-        What is left when the time is over, or ``cut_short`` is called, is answered with 503.
+        What is left when the time is over, or the deadlines are cut short, is answered with 503.
         """
         self.draining = True
         if self._in_flight:
@@ -115,15 +118,10 @@ class Api:
                 await asyncio.wait_for(self._idle.wait(), seconds)
         left = self._in_flight
         if left:
-            self.cut_short()
+            self.deadlines.cut_short()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), 0.5)
         return left
-
-    def cut_short(self) -> None:
-        """Answer what is in flight with 503, now."""
-        self._cut.set()
-        self._invocations.cut_short()
 
     async def _route(self, request: Request) -> Response:
         path, _, query = request.target.partition(b"?")
@@ -155,25 +153,14 @@ class Api:
             case [b"models"] if self._settings.multi_model:
                 return {
                     b"GET": lambda: self._list(query),
-                    b"POST": lambda: self._finished(self._load(request)),
+                    b"POST": lambda: self._load(request),
                 }
             case [b"models", name] if self._settings.multi_model:
                 return {
                     b"GET": lambda: self._describe(_decoded(name)),
-                    b"DELETE": lambda: self._finished(self._unload(_decoded(name))),
+                    b"DELETE": lambda: self._unload(_decoded(name)),
                 }
         return {}
-
-    async def _finished(self, work: Awaitable[Response]) -> Response:
-        """Bring a load or unload to its end, though the client may have gone."""
-        task = asyncio.ensure_future(work)
-        cut = asyncio.ensure_future(self._cut.wait())
-        await asyncio.wait((task, cut), return_when=asyncio.FIRST_COMPLETED)
-        cut.cancel()
-        if not task.done():
-            task.cancel()
-            raise FaultError(Fault.UNAVAILABLE, "the container has stopped before the end of it")
-        return task.result()
 
     async def _ping(self) -> Response:
         if self.draining or not self.healthy:
@@ -203,13 +190,15 @@ class Api:
         seconds = self._settings.load_deadline_seconds
         until = time.monotonic() + seconds
         try:
-            async with asyncio.timeout(seconds):
+            with self.deadlines.within(seconds):
                 while (old := self._register.get(name)) and old.state is State.UNLOADING:
                     await old.changed()  # the platform may load again before an unload is over
                 if old is not None:
                     raise FaultError(Fault.CONFLICT, f"Model {name} is already registered.")
                 return await self._load_new(name, url, directory, target, until)
         except TimeoutError:
+            if self.deadlines.cut:
+                raise _stopped() from None
             if not any(shard.serving.is_set() for shard in self._shards):
                 raise FaultError(Fault.UNAVAILABLE, "the container is starting") from None
             raise FaultError(Fault.INTERNAL, f"{name} did not load in {seconds} s") from None
@@ -244,12 +233,14 @@ class Api:
         self._register.set_state(model, State.UNLOADING)
         seconds = self._settings.load_deadline_seconds
         try:
-            async with asyncio.timeout(seconds):
+            with self.deadlines.within(seconds):
                 while model.in_flight or not model.load_is_over:
                     await model.changed()
                 await self._invocations.spread.forget(model)
                 answer = await model.shard.unload(model.key)
         except TimeoutError:
+            if self.deadlines.cut:
+                raise _stopped() from None
             raise FaultError(Fault.INTERNAL, f"{name} did not unload in {seconds} s") from None
         except LostError as lost:
             # The worker is gone, and the model with it.
@@ -267,6 +258,10 @@ class Api:
         if model is None or model.state is State.UNLOADING:
             raise not_found(name)
         return model
+
+
+def _stopped() -> FaultError:
+    return FaultError(Fault.UNAVAILABLE, "the container has stopped before the end of it")
 
 
 def _decoded(name: bytes) -> str:

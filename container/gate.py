@@ -18,13 +18,14 @@ from container import log, mms, resources
 from container.api import SINGLE, Api
 from container.budget import Budget
 from container.connection import Connection, House
+from container.deadlines import LOOK_SECONDS
 from container.journal import Journal
 from container.keeper import Guest, Ledger
 from container.settings import Settings
 from container.shards import Shard
 
 _SWEEP_SECONDS = 1.0
-_FLUSH_SECONDS, _LAST_FLUSH_SECONDS = 0.1, 0.3
+_LAST_FLUSH_SECONDS = 0.3
 _IDLE_SECONDS = 1.0  # after which a connection may have to make room for another
 _EMBEDDED_SECONDS = 60.0
 _OWN_DESCRIPTORS = 64  # that are not clients' connections
@@ -80,7 +81,7 @@ class Gate:
             heir = functools.partial(Connection, self._house, slot)
             await loop.connect_accepted_socket(heir, connection)
         server = await loop.create_server(self._connect, sock=listener)
-        work = [self._sweep(), self._flush_log(), self._start(stop)]
+        work = [self._sweep(), self._look(), self._start(stop)]
         if settings.emf:
             work.append(self._write_embedded())
         tasks = [loop.create_task(one) for one in work]
@@ -124,7 +125,7 @@ class Gate:
     def _stop(self, stop: "asyncio.Future[int]") -> None:
         """The first signal begins the drain, the second cuts it short."""
         if stop.done():
-            self._api.cut_short()
+            self._api.deadlines.cut_short()
         else:
             stop.set_result(0)
 
@@ -173,9 +174,11 @@ class Gate:
                 connection.expire(before, deadline)
             self._api.spread.sweep()
 
-    async def _flush_log(self) -> None:
+    async def _look(self) -> None:
+        """Every so often, end what takes too long, and write the log."""
         while True:
-            await asyncio.sleep(_FLUSH_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
+            self._api.deadlines.look()
             log.flush()
 
     async def _write_embedded(self) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import time
 
+from container.deadlines import Deadlines
 from container.faults import Fault, FaultError, not_found
 from container.log import log
 from container.messages import TARGET, Request, Response
@@ -28,25 +29,24 @@ class Invocations:
         shards: of the models.
         register: of the models.
         metrics: where all is counted.
+        deadlines: of all requests.
     """
 
     def __init__(
-        self, settings: Settings, shards: list[Shard], register: Register, metrics: Metrics
+        self,
+        settings: Settings,
+        shards: list[Shard],
+        register: Register,
+        metrics: Metrics,
+        deadlines: Deadlines,
     ) -> None:
         self.spread = Spread(shards)
         self._settings = settings
         self._register = register
         self._metrics = metrics
         self._count = 0  # in flight
-        self._deadlines: set[asyncio.Timeout] = set()  # of those in flight
-        self._cut = False
+        self._deadlines = deadlines
         self._loading_again: dict[str, asyncio.Task[Answer]] = {}
-
-    def cut_short(self) -> None:
-        """Answer what is in flight with 503, now."""
-        self._cut = True
-        for deadline in self._deadlines:
-            deadline.reschedule(0)
 
     async def invoke(self, name: str, request: Request) -> Response:
         """Answer one invocation of the model of that name.
@@ -93,25 +93,21 @@ class Invocations:
     async def _in_time(self, model: Model, request: Request) -> Answer:
         seconds = self._settings.invoke_deadline_seconds
         until = request.received_at + seconds
-        deadline = asyncio.timeout(seconds)
         try:
-            async with deadline:
-                self._deadlines.add(deadline)
+            with self._deadlines.within(until - time.monotonic()):
                 while model.state is State.LOADING and not model.load_is_over:
                     await model.changed()
                 if model.state is not State.READY:
                     raise not_found(model.name)
                 return await self._ask(model, request, until)
         except TimeoutError:
-            if self._cut:
+            if self._deadlines.cut:
                 raise FaultError(Fault.UNAVAILABLE, "the container has stopped") from None
             if model.state is State.LOADING:
                 raise FaultError(Fault.UNAVAILABLE, f"model {model.name} is loading") from None
             if not model.shard.serving.is_set():
                 raise FaultError(Fault.UNAVAILABLE, "the model server is restarting") from None
             raise FaultError(Fault.INTERNAL, f"no answer in {seconds} s") from None
-        finally:
-            self._deadlines.discard(deadline)
 
     async def _ask(self, model: Model, request: Request, until: float) -> Answer:
         """Ask a shard, again if MMS dies; a request that a worker died with is asked apart."""

@@ -9,12 +9,15 @@ import os
 import select
 import time
 from collections import deque
+from collections.abc import Callable
 
 _KEPT_LINES = 10_000
 _PIPE_BYTES = 4096  # what a pipe that can be written to takes at once, whole (PIPE_BUF)
 _VALUE_CHARACTERS = 1000  # of a text in a line, at most
 
-_lines: deque[bytes] = deque()
+Line = bytes | Callable[[], bytes]  # or what makes it, when it is written
+
+_lines: deque[Line] = deque()
 _dropped = 0
 
 
@@ -26,7 +29,7 @@ def log(event: str, **details: object) -> None:
     flush()
 
 
-def say(line: bytes) -> None:
+def say(line: Line) -> None:
     """Keep a line, whole, for the next ``flush``."""
     global _dropped
     if len(_lines) < _KEPT_LINES:
@@ -45,9 +48,11 @@ def flush(seconds: float = 0.0) -> None:
         left = max(0.0, until - time.monotonic())
         if not any(events & select.POLLOUT for _, events in writable.poll(1000 * left)):
             return
-        block = _lines.popleft()
-        while _lines and len(block) + len(_lines[0]) <= _PIPE_BYTES:
-            block += _lines.popleft()
+        block = _first()
+        _lines.popleft()
+        while _lines and len(block) + len(_first()) <= _PIPE_BYTES:
+            block += _first()
+            _lines.popleft()
         try:
             os.write(1, block)
         except OSError:  # nobody reads any more
@@ -55,6 +60,13 @@ def flush(seconds: float = 0.0) -> None:
         if _dropped and not _lines:
             count, _dropped = _dropped, 0
             log("log lines dropped", lines=count)
+
+
+def _first() -> bytes:
+    line = _lines[0]
+    if not isinstance(line, bytes):
+        line = _lines[0] = line()
+    return line
 
 
 def _cut(value: object) -> object:
