@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
         self._house = house
         self._slot = slot
         self._full = full
-        self._taken_bytes = 0
+        self._taken_bytes = self._sent_bytes = 0
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Request] = deque()
         self._answering: asyncio.Task[None] | None = None
@@ -94,10 +94,10 @@ class Connection(asyncio.Protocol):
             if self._slot is None:
                 self._slot = house.guest.opened(own.fileno())
             else:
-                self._taken_bytes = house.guest.ledger.read(self._slot)[0]
+                _, self._sent_bytes, self._taken_bytes = house.guest.ledger.read(self._slot)
         if self._full:
             fault = FaultError(Fault.UNAVAILABLE, "too many connections (descriptors); try again")
-            self._transport.write(to_response(fault).to_bytes(keep_alive=False))
+            self._write(to_response(fault).to_bytes(keep_alive=False))
             self._close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # the protocol's
@@ -122,7 +122,6 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """All is written."""
         self._stuck_since = None
-        self._note_clear()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and begin to answer when a request is whole."""
@@ -248,7 +247,7 @@ class Connection(asyncio.Protocol):
         if b"transfer-encoding" in headers:
             self._chunked = Chunked(self._house.max_body_bytes)
         if b"expect" in headers and self._idle():
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         """Part of the body has come."""
@@ -322,20 +321,14 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def _write(self, data: bytes) -> None:
+        """Send; before, tell the supervisor how it can see whether an answer is owed."""
         guest, slot = self._house.guest, self._slot
         if guest is not None and slot is not None:
-            guest.ledger.writing(slot)
+            inside = self._waiting or self._receiving_since or self._tail
+            before, self._sent_bytes = self._sent_bytes, self._sent_bytes + len(data)
+            taken = None if inside else self._taken_bytes
+            guest.ledger.write(slot, before, self._sent_bytes, taken)
         self._transport.write(data)
-        if self._stuck_since is None:
-            self._note_clear()
-
-    def _note_clear(self) -> None:
-        """If nothing is to be answered, the connection can be given to another gate."""
-        guest, slot = self._house.guest, self._slot
-        if guest is None or slot is None:
-            return
-        inside = self._waiting or self._answered or self._receiving_since or self._tail
-        guest.ledger.written(slot, None if inside else self._taken_bytes)
 
     def is_idle(self, since: float) -> bool:
         """Whether nothing is being received or answered, and that since a time or longer."""

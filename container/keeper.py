@@ -1,9 +1,9 @@
 """Clients' connections outlive the gate: the supervisor holds a copy of each.
 
 When a gate is killed, the supervisor answers who has a request inside it with 503, and gives the
-quiet connections to the next gate. Which is which: the gate writes, into memory that both share,
-how many bytes of a connection it had taken in when it last had nothing to answer; the kernel knows
-how many it has taken in.
+quiet connections to the next gate. Which is which: before each answer the gate writes, into memory
+that both share, how many bytes it has sent, will have sent, and had taken in; the kernel knows how
+many came and went.
 """
 
 import contextlib
@@ -15,14 +15,16 @@ import struct
 import termios
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from container.faults import Fault, FaultError
 from container.messages import to_response
 
-_SLOT = struct.Struct("<QB")
-_SLOT_BYTES = 16
-_CLEAR, _WRITING = 0, 1
-_INFO_BYTES, _RECEIVED_AT = 256, 128  # of Linux' tcp_info: tcpi_bytes_received, a u64
+_SLOT = struct.Struct("=QQQ")
+_MORE_INSIDE = 2**64 - 1  # more bytes than any connection has taken in
+_INFO_BYTES, _COUNTS_AT = 256, 120  # of Linux' tcp_info: tcpi_bytes_acked and _received
+_COUNTS = struct.Struct("=QQ")
+_LOOKS = 100  # at counts that change meanwhile
 _MESSAGE_BYTES = 64
 _GATE_DIED = FaultError(Fault.UNAVAILABLE, "the server restarts; try again")
 
@@ -30,32 +32,39 @@ _GATE_DIED = FaultError(Fault.UNAVAILABLE, "the server restarts; try again")
 def memory(slots: int) -> int:
     """A descriptor of the memory that supervisor and gate share, for so many connections."""
     descriptor = os.memfd_create("connections", os.MFD_CLOEXEC)
-    os.ftruncate(descriptor, slots * _SLOT_BYTES)
+    os.ftruncate(descriptor, slots * _SLOT.size)
     return descriptor
 
 
+class Account(NamedTuple):
+    """A connection's bytes at its last answer.
+
+    Attributes:
+        sent_before: that had gone out before that answer.
+        sent: that have gone out with it.
+        taken: that had come in; more than can be if another request was inside the gate already.
+    """
+
+    sent_before: int = 0
+    sent: int = 0
+    taken: int = 0
+
+
 class Ledger:
-    """How far each connection was when it last had nothing to answer."""
+    """The account of each connection."""
 
     def __init__(self, descriptor: int) -> None:
         self._memory = mmap.mmap(descriptor, 0)
-        self.slots = len(self._memory) // _SLOT_BYTES
+        self.slots = len(self._memory) // _SLOT.size
 
-    def written(self, slot: int, taken_bytes: int | None) -> None:
-        """No answer is half out; if all is answered, this is how many bytes have come in."""
-        if taken_bytes is None:
-            self._memory[slot * _SLOT_BYTES + _SLOT.size - 1] = _CLEAR
-        else:
-            _SLOT.pack_into(self._memory, slot * _SLOT_BYTES, taken_bytes, _CLEAR)
+    def write(self, slot: int, sent_before: int, sent: int, taken: int | None) -> None:
+        """An answer is about to go out; ``taken`` is None if it is not the last for what came."""
+        inside = _MORE_INSIDE if taken is None else taken
+        _SLOT.pack_into(self._memory, slot * _SLOT.size, sent_before, sent, inside)
 
-    def writing(self, slot: int) -> None:
-        """An answer is being written: nobody else can go on with it."""
-        self._memory[slot * _SLOT_BYTES + _SLOT.size - 1] = _WRITING
-
-    def read(self, slot: int) -> tuple[int, bool]:
-        """The bytes that had come in when it was last clear, and whether an answer is half out."""
-        taken, state = _SLOT.unpack_from(self._memory, slot * _SLOT_BYTES)
-        return taken, state == _WRITING
+    def read(self, slot: int) -> Account:
+        """What was written last."""
+        return Account(*_SLOT.unpack_from(self._memory, slot * _SLOT.size))
 
 
 class Guest:
@@ -94,7 +103,7 @@ class Guest:
         if not self._free:
             return None
         slot = self._free.pop()
-        self.ledger.written(slot, 0)
+        self.ledger.write(slot, 0, 0, 0)
         # A copy, since the message may have to wait until the client has gone.
         self._send(b"%d" % slot, [os.dup(descriptor)])
         return slot
@@ -177,13 +186,15 @@ class Keeper:
             self.channel = None
         answered = 0
         for slot, connection in list(self._held.items()):
-            taken, writing = self._ledger.read(slot)
-            if not writing and _taken_bytes(connection) == taken:
+            account = self._ledger.read(slot)
+            counts = _counts(connection)
+            if counts == (account.sent, account.taken):
                 continue  # quiet: the next gate goes on with it
-            if not writing:
+            if counts is not None and counts.sent in (account.sent_before, account.sent):
                 answered += 1
                 with contextlib.suppress(OSError):
                     connection.send(to_response(_GATE_DIED).to_bytes(keep_alive=False))
+            # Else an answer is half out, and nobody can go on with it.
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_WR)
                 _drop_what_came(connection)
@@ -195,23 +206,44 @@ class Keeper:
             connection.close()
 
 
-def taken_bytes(connection: socket.socket) -> int:
-    """Bytes of a TCP connection that its process has read.
+class Counts(NamedTuple):
+    """Bytes of a TCP connection that its process has written and read."""
+
+    sent: int
+    taken: int
+
+
+def counts(connection: socket.socket) -> Counts:
+    """What the kernel knows of a connection.
 
     Raises:
         OSError: it is not connected any more.
     """
+    for _ in range(_LOOKS):
+        acknowledged, received = _acknowledged_and_received(connection)
+        unacknowledged = _ask(connection, termios.TIOCOUTQ)
+        unread = _ask(connection, termios.FIONREAD)
+        if (acknowledged, received) == _acknowledged_and_received(connection):
+            break
+    return Counts(acknowledged + unacknowledged, received - unread)
+
+
+def _acknowledged_and_received(connection: socket.socket) -> tuple[int, int]:
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
-    (received,) = struct.unpack_from("=Q", info, _RECEIVED_AT)
-    unread = struct.unpack("i", fcntl.ioctl(connection, termios.FIONREAD, b"\0" * 4))[0]
-    return int(received) - int(unread)
+    acknowledged, received = _COUNTS.unpack_from(info, _COUNTS_AT)
+    return int(acknowledged), int(received)
 
 
-def _taken_bytes(connection: socket.socket) -> int:
+def _ask(connection: socket.socket, request: int) -> int:
+    (count,) = struct.unpack("i", fcntl.ioctl(connection, request, b"\0" * 4))
+    return int(count)
+
+
+def _counts(connection: socket.socket) -> Counts | None:
     try:
-        return taken_bytes(connection)
+        return counts(connection)
     except OSError:
-        return -1
+        return None
 
 
 def _drop_what_came(connection: socket.socket) -> None:

@@ -13,7 +13,9 @@ import os
 import selectors
 import signal
 import socket
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -277,6 +279,9 @@ def _fork(name: str, be: Callable[[], None]) -> int:
         libc.prctl(_PR_SET_NAME, name.encode())
         if os.getppid() == parent:  # or it died before the line above
             be()
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
     finally:
         os._exit(1)
 
