@@ -42,7 +42,7 @@ class House:
         app: answers requests.
         max_body_bytes: of one request.
         bodies: bytes of all bodies at once.
-        guest: tells the supervisor of connections; None where there is none.
+        guest: the gate as the supervisor's guest; None where there is none.
         connections: that are open.
     """
 
@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
 
     Args:
         house: what it shares with others.
-        slot: of a connection that the last gate left, else None.
+        slot: that the supervisor knows it by; None where there is no supervisor.
         full: there are too many connections: it is told so, and closed.
     """
 
@@ -83,18 +83,15 @@ class Connection(asyncio.Protocol):
         self._unparsed_bytes = 0  # of a header that is not complete yet
         self._tail = b""  # the last bytes of a head that is not complete yet
         self._held_bytes = 0  # of bodies, in the shared budget
+        house.connections.add(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(0)  # so that we hear when all is written
-        house, own = self._house, self._transport.get_extra_info("socket")
-        house.connections.add(self)
-        if house.guest is not None:
-            if self._slot is None:
-                self._slot = house.guest.opened(own.fileno())
-            else:
-                _, self._sent_bytes, self._taken_bytes = house.guest.ledger.read(self._slot)
+        house = self._house
+        if house.guest is not None and self._slot is not None:
+            _, self._sent_bytes, self._taken_bytes = house.guest.ledger.read(self._slot)
         if self._full:
             fault = FaultError(Fault.UNAVAILABLE, "too many connections (descriptors); try again")
             self._write(to_response(fault).to_bytes(keep_alive=False))

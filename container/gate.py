@@ -2,9 +2,7 @@
 
 import argparse
 import asyncio
-import functools
 import os
-import resource
 import signal
 import socket
 import sys
@@ -20,7 +18,7 @@ from container.budget import Budget
 from container.connection import Connection, House
 from container.deadlines import LOOK_SECONDS
 from container.journal import Journal
-from container.keeper import Guest, Ledger
+from container.keeper import Guest, Ledger, most_connections
 from container.settings import Settings
 from container.shards import Shard
 
@@ -28,23 +26,20 @@ _SWEEP_SECONDS = 1.0
 _LAST_FLUSH_SECONDS = 0.3
 _IDLE_SECONDS = 1.0  # after which a connection may have to make room for another
 _EMBEDDED_SECONDS = 60.0
-_OWN_DESCRIPTORS = 64  # that are not clients' connections
 _BODY_SHARE, _LARGE_BODIES = 8, 4  # an eighth of memory for bodies, or four of the largest
 _HEAP_SHARE = 4  # of Java's heap, for bodies: it copies each once or twice
 
 
 def main() -> None:
-    """Serve on the listening socket that the supervisor hands down, until SIGTERM."""
+    """Serve the connections that the supervisor gives us, until SIGTERM."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--listen-fd", type=int, required=True)
     parser.add_argument("--channel-fd", type=int, required=True)
     parser.add_argument("--ledger-fd", type=int, required=True)
     parser.add_argument("--run", type=Path, required=True)
     options = parser.parse_args()
     gate = Gate(Settings.from_environ(os.environ), options.run)
-    listener = socket.socket(fileno=options.listen_fd)
     channel = socket.socket(fileno=options.channel_fd)
-    status = uvloop.run(gate.serve(listener, channel, Ledger(options.ledger_fd)))
+    status = uvloop.run(gate.serve(channel, Ledger(options.ledger_fd)))
     log.flush(_LAST_FLUSH_SECONDS)
     sys.exit(status)
 
@@ -57,10 +52,9 @@ class Gate:
         self._run = run
         self._connections: set[Connection] = set()
         self._started = time.monotonic()
-        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OWN_DESCRIPTORS
-        self._most_connections = max(1, min(settings.max_connections, descriptors))
+        self._arriving: set[asyncio.Task[None]] = set()
 
-    async def serve(self, listener: socket.socket, channel: socket.socket, ledger: Ledger) -> int:
+    async def serve(self, channel: socket.socket, ledger: Ledger) -> int:
         """Answer clients at once, and models as soon as the shards serve.
 
         Returns:
@@ -73,14 +67,14 @@ class Gate:
         journal = Journal(self._run / "models.journal")
         self._api = Api(settings, self._shards, journal)
         await self._api.restore(journal)
-        self._house = self._new_house(channel, ledger)
         stop: asyncio.Future[int] = loop.create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, stop)
-        for slot, connection in self._inherited():
-            heir = functools.partial(Connection, self._house, slot)
-            await loop.connect_accepted_socket(heir, connection)
-        server = await loop.create_server(self._connect, sock=listener)
+        guest = self._new_guest(channel, ledger)
+        largest = settings.max_request_bytes
+        bodies = Budget(max(resources.memory_bytes() // _BODY_SHARE, _LARGE_BODIES * largest))
+        house = House(self._api, largest, bodies, guest, self._connections)
+        loop.add_reader(channel, self._let_in, house, guest)
         work = [self._sweep(), self._look(), self._start(stop)]
         if settings.emf:
             work.append(self._write_embedded())
@@ -92,10 +86,9 @@ class Gate:
             task.cancel()
         if settings.emf:
             self._embed()
-        server.close()
         return status
 
-    def _new_house(self, channel: socket.socket, ledger: Ledger) -> House:
+    def _new_guest(self, channel: socket.socket, ledger: Ledger) -> Guest:
         loop = asyncio.get_running_loop()
 
         def when_writable(act: Callable[[], None] | None) -> None:
@@ -104,23 +97,27 @@ class Gate:
             else:
                 loop.add_writer(channel, act)
 
-        guest = Guest(channel, ledger, when_writable)
-        largest = self._settings.max_request_bytes
-        bodies = max(resources.memory_bytes() // _BODY_SHARE, _LARGE_BODIES * largest)
-        return House(self._api, largest, Budget(bodies), guest, self._connections)
+        return Guest(channel, ledger, when_writable)
 
-    def _inherited(self) -> list[tuple[int, socket.socket]]:
-        return self._house.guest.inherited() if self._house.guest is not None else []
+    def _let_in(self, house: House, guest: Guest) -> None:
+        """Serve who has come; one who does not fit in is told so."""
+        loop = asyncio.get_running_loop()
+        while (arrival := guest.next()) is not None:
+            slot, client = arrival
+            full = not self._has_room(most_connections(guest.ledger.slots))
+            task = loop.create_task(_connect(Connection(house, slot, full), client))
+            self._arriving.add(task)
+            task.add_done_callback(self._arriving.discard)
 
-    def _connect(self) -> Connection:
-        full = len(self._connections) >= self._most_connections
-        if full:
-            since = time.monotonic() - _IDLE_SECONDS
-            idle = [one for one in self._connections if one.is_idle(since)]
-            if idle:
-                min(idle, key=lambda connection: connection.idle_since).close_idle()
-                full = False
-        return Connection(self._house, full=full)
+    def _has_room(self, most: int) -> bool:
+        """Whether there is room for another connection, if need be in the place of an idle one."""
+        if len(self._connections) < most:
+            return True
+        since = time.monotonic() - _IDLE_SECONDS
+        idle = [one for one in self._connections if one.is_idle(since)]
+        if idle:
+            min(idle, key=lambda connection: connection.idle_since).close_idle()
+        return bool(idle)
 
     def _stop(self, stop: "asyncio.Future[int]") -> None:
         """The first signal begins the drain, the second cuts it short."""
@@ -189,6 +186,14 @@ class Gate:
     def _embed(self) -> None:
         for line in self._api.metrics.embedded_lines():
             log.say(line)
+
+
+async def _connect(connection: Connection, client: socket.socket) -> None:
+    try:
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, client)
+    except OSError:  # it has gone already
+        client.close()
+        connection.connection_lost(None)
 
 
 if __name__ == "__main__":

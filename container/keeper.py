@@ -1,4 +1,4 @@
-"""Clients' connections outlive the gate: the supervisor holds a copy of each.
+"""Clients' connections outlive the gate: the supervisor takes them in, and holds a copy of each.
 
 When a gate is killed, the supervisor answers who has a request inside it with 503, and gives the
 quiet connections to the next gate. Which is which: before each answer the gate writes, into memory
@@ -10,9 +10,11 @@ import contextlib
 import fcntl
 import mmap
 import os
+import selectors
 import socket
 import struct
 import termios
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -26,6 +28,8 @@ _INFO_BYTES, _COUNTS_AT = 256, 120  # of Linux' tcp_info: tcpi_bytes_acked and _
 _COUNTS = struct.Struct("=QQ")
 _LOOKS = 100  # at counts that change meanwhile
 _MESSAGE_BYTES = 64
+_REST_SECONDS = 1.0
+_OWN_DESCRIPTORS = 128  # of supervisor or gate, that are not clients' connections
 _GATE_DIED = FaultError(Fault.UNAVAILABLE, "the server restarts; try again")
 
 
@@ -34,6 +38,16 @@ def memory(slots: int) -> int:
     descriptor = os.memfd_create("connections", os.MFD_CLOEXEC)
     os.ftruncate(descriptor, slots * _SLOT.size)
     return descriptor
+
+
+def slots(connections: int, descriptors: int) -> int:
+    """Slots for so many connections: as many again are for who comes then and is told so."""
+    return max(2, min(2 * connections, descriptors - _OWN_DESCRIPTORS))
+
+
+def most_connections(slots: int) -> int:
+    """Connections that are served at once where there are so many slots."""
+    return slots // 2
 
 
 class Account(NamedTuple):
@@ -68,10 +82,10 @@ class Ledger:
 
 
 class Guest:
-    """The gate's side: tells the supervisor of connections, without ever waiting for it.
+    """The gate's side: is given connections, and gives them back, without ever waiting.
 
     Args:
-        channel: to the supervisor, one message a connection that opens or closes.
+        channel: to the supervisor; a message is a slot's number, with its connection or without.
         ledger: shared with it.
         when_writable: has a function called when the channel can be written; None ends it.
     """
@@ -83,107 +97,134 @@ class Guest:
         when_writable: Callable[[Callable[[], None] | None], None],
     ) -> None:
         self._channel, self.ledger, self._when_writable = channel, ledger, when_writable
-        self._free = list(range(ledger.slots - 1, -1, -1))
-        self._unsent: deque[tuple[bytes, list[int]]] = deque()
+        self._channel.setblocking(False)
+        self._unsent: deque[bytes] = deque()
 
-    def inherited(self) -> list[tuple[int, socket.socket]]:
-        """The connections that the last gate left: they are what the channel begins with."""
-        found: list[tuple[int, socket.socket]] = []
-        while True:
+    def next(self) -> tuple[int, socket.socket] | None:
+        """A connection that came, or that the last gate left, and its slot; None if none waits."""
+        try:
             message, descriptors, _, _ = socket.recv_fds(self._channel, _MESSAGE_BYTES, 1)
-            if not descriptors:
-                self._channel.setblocking(False)
-                return found
-            slot = int(message)
-            self._free.remove(slot)
-            found.append((slot, socket.socket(fileno=descriptors[0])))
-
-    def opened(self, descriptor: int) -> int | None:
-        """A client has come; its slot, or None when there is none for it."""
-        if not self._free:
+        except BlockingIOError:
             return None
-        slot = self._free.pop()
-        self.ledger.write(slot, 0, 0, 0)
-        # A copy, since the message may have to wait until the client has gone.
-        self._send(b"%d" % slot, [os.dup(descriptor)])
-        return slot
+        return (int(message), socket.socket(fileno=descriptors[0])) if descriptors else None
 
     def closed(self, slot: int) -> None:
         """A client has gone, or was sent away."""
-        self._free.append(slot)
-        self._send(b"%d" % slot, [])
-
-    def _send(self, message: bytes, copies: list[int]) -> None:
-        self._unsent.append((message, copies))
+        self._unsent.append(b"%d" % slot)
         if len(self._unsent) == 1:
             self._flush()
 
     def _flush(self) -> None:
         while self._unsent:
-            message, copies = self._unsent[0]
             try:
-                socket.send_fds(self._channel, [message], copies)
+                self._channel.send(self._unsent[0])
             except BlockingIOError:
                 self._when_writable(self._flush)
                 return
             except OSError:  # the supervisor has gone, and we go with it
                 pass
-            for copy in copies:
-                os.close(copy)
             self._unsent.popleft()
             if not self._unsent:
                 self._when_writable(None)
 
 
 class Keeper:
-    """The supervisor's side: holds the copies.
+    """The supervisor's side: takes connections in, and holds the copies.
 
     Args:
-        slots: connections that can be held.
+        listener: where clients come.
+        slots: connections that can be held; who comes after them waits in the listener's queue.
+        selector: of the supervisor's loop, which calls what each key has as its data.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(
+        self, listener: socket.socket, slots: int, selector: selectors.BaseSelector
+    ) -> None:
         self.descriptor = memory(slots)
+        self._listener, self._selector = listener, selector
+        self._listener.setblocking(False)
         self._ledger = Ledger(self.descriptor)
+        self._free = list(range(slots - 1, -1, -1))
         self._held: dict[int, socket.socket] = {}
-        self.channel: socket.socket | None = None
+        self._ungiven: deque[int] = deque()  # slots that the gate has not been given yet
+        self._channel: socket.socket | None = None
+        self._rests_until = 0.0
 
     def new_channel(self) -> socket.socket:
-        """A channel for the next gate, with the connections that the last one left in it."""
-        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.channel.setblocking(False)
-        for slot, connection in list(self._held.items()):
-            try:
-                socket.send_fds(self.channel, [b"%d" % slot], [connection.fileno()])
-            except OSError:  # the channel is full: these clients come again
-                self._let_go(slot)
-        with contextlib.suppress(OSError):
-            self.channel.send(b"end")
+        """A channel for the next gate, which is given first what the last one left."""
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel.setblocking(False)
+        self._ungiven = deque(self._held)
+        self._give()
         return theirs
 
-    def hear(self) -> bool:
-        """Take what the gate has said; False when it has said all."""
-        if self.channel is None:
-            return False
-        try:
-            message, descriptors, _, _ = socket.recv_fds(self.channel, _MESSAGE_BYTES, 1)
-        except OSError:
-            return False
-        if not message:
-            return False
-        slot = int(message)
-        self._let_go(slot)
-        if descriptors:
-            self._held[slot] = socket.socket(fileno=descriptors[0])
-        return True
+    def watch(self) -> None:
+        """Say to the selector what is waited for now; to be called before each wait."""
+        takes = self._channel is not None and not self._ungiven and bool(self._free)
+        takes = takes and time.monotonic() >= self._rests_until
+        self._wait_for(self._listener, selectors.EVENT_READ if takes else 0, self._take)
+        if self._channel is not None:
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._ungiven else 0)
+            self._wait_for(self._channel, events, self._speak)
+
+    def _wait_for(self, file: socket.socket, events: int, act: Callable[[], None]) -> None:
+        key = self._selector.get_map().get(file.fileno())
+        if key is None and events:
+            self._selector.register(file, events, act)
+        elif key is not None and not events:
+            self._selector.unregister(file)
+        elif key is not None and key.events != events:
+            self._selector.modify(file, events, act)
+
+    def _take(self) -> None:
+        """Take in who waits, and give them to the gate."""
+        while self._free and not self._ungiven:
+            try:
+                connection, _ = self._listener.accept()
+            except (BlockingIOError, ConnectionError):
+                return
+            except OSError:  # there are no more descriptors: what is left in the queue waits there
+                self._rests_until = time.monotonic() + _REST_SECONDS
+                return
+            slot = self._free.pop()
+            self._ledger.write(slot, 0, 0, 0)
+            self._held[slot] = connection
+            self._ungiven.append(slot)
+            self._give()
+
+    def _speak(self) -> None:
+        self._hear()
+        self._give()
+
+    def _give(self) -> None:
+        """Give the gate what it has not been given, as far as the channel takes it."""
+        while self._ungiven and self._channel is not None:
+            slot = self._ungiven[0]
+            try:
+                socket.send_fds(self._channel, [b"%d" % slot], [self._held[slot].fileno()])
+            except OSError:  # the channel is full, or the gate is dead: the next one is given it
+                return
+            self._ungiven.popleft()
+
+    def _hear(self) -> None:
+        """Take what the gate has said, to the end if it is dead."""
+        while self._channel is not None:
+            try:
+                message = self._channel.recv(_MESSAGE_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                message = b""
+            if message:
+                self._let_go(int(message))
+            else:
+                self._wait_for(self._channel, 0, self._speak)
+                self._channel.close()
+                self._channel = None
 
     def answer_for_the_dead(self) -> int:
         """The gate is dead: answer the requests that were inside it, and return how many."""
-        while self.hear():
-            pass
-        if self.channel is not None:
-            self.channel.close()
-            self.channel = None
+        self._hear()
         answered = 0
         for slot, connection in list(self._held.items()):
             account = self._ledger.read(slot)
@@ -202,8 +243,8 @@ class Keeper:
         return answered
 
     def _let_go(self, slot: int) -> None:
-        if (connection := self._held.pop(slot, None)) is not None:
-            connection.close()
+        self._held.pop(slot).close()
+        self._free.append(slot)
 
 
 class Counts(NamedTuple):

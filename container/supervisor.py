@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import os
 import resource
 import selectors
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from container import mms
+from container import keeper, mms
 from container.keeper import Keeper
 from container.log import flush, log
 from container.settings import Settings, SettingsError
@@ -73,6 +74,7 @@ def _listening(port: int) -> Iterator[socket.socket]:
     listener = socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET)
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # the clients' inherit it
         if listener.family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         try:
@@ -131,12 +133,12 @@ class Supervisor:
 
     def __init__(self, settings: Settings, listener: socket.socket, run: Path) -> None:
         self._settings = settings
-        self._listener = listener
         self._run = run
         self._mms_output = run / "mms.out"
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._keeper = Keeper(max(1, min(settings.max_connections, descriptors // 2)))
+        slots = keeper.slots(settings.max_connections, descriptors)
         self._selector = selectors.DefaultSelector()
+        self._keeper = Keeper(listener, slots, self._selector)
         self._mms = _Part("MMS", self._start_mms)
         self._gate = _Part("the gate", self._start_gate)
         self._stop_at: float | None = None  # the gate has been told to drain until then
@@ -152,17 +154,16 @@ class Supervisor:
         signal.set_wakeup_fd(put, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)  # the number comes through the pipe
-        self._selector.register(events, selectors.EVENT_READ)
+        take_signals = functools.partial(self._take_signals, events)
+        self._selector.register(events, selectors.EVENT_READ, take_signals)
         try:
             while True:
                 if self._stop_at is None:
                     self._mms.start_if_due()
                     self._gate.start_if_due()
+                self._keeper.watch()
                 for key, _ in self._selector.select(self._wait_seconds()):
-                    if key.fd == events:
-                        self._take_signals(os.read(events, 4096))
-                    else:
-                        self._hear_gate()
+                    key.data()
                 flush()
                 if (status := self._bury_the_dead()) is not None:
                     return status
@@ -176,8 +177,8 @@ class Supervisor:
         due = due if self._stop_at is None else [self._stop_at]
         return max(0.0, min([_TICK_SECONDS, *(at - time.monotonic() for at in due)]))
 
-    def _take_signals(self, numbers: bytes) -> None:
-        for number in numbers:
+    def _take_signals(self, events: int) -> None:
+        for number in os.read(events, 4096):
             if number not in (signal.SIGTERM, signal.SIGINT):
                 continue
             self._signals += 1
@@ -188,11 +189,6 @@ class Supervisor:
             self._stop_at = time.monotonic() + seconds
             if self._gate.process is not None:
                 self._gate.process.terminate()
-
-    def _hear_gate(self) -> None:
-        """Take one message of the gate; its end is seen when it is reaped."""
-        if not self._keeper.hear() and self._keeper.channel is not None:
-            self._selector.unregister(self._keeper.channel)
 
     def _bury_the_dead(self) -> int | None:
         """Reap, and see to what has died; the exit status when it is time to go."""
@@ -218,9 +214,6 @@ class Supervisor:
         return None
 
     def _bury_gate(self, status: int) -> None:
-        if self._keeper.channel is not None:
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(self._keeper.channel)
         answered = self._keeper.answer_for_the_dead()
         log("restarting", part=self._gate.name, status=status, unanswered=answered)
 
@@ -242,17 +235,13 @@ class Supervisor:
     def _start_gate(self) -> "subprocess.Popen[bytes]":
         with self._keeper.new_channel() as theirs:
             options = {
-                "--listen-fd": self._listener.fileno(),
                 "--channel-fd": theirs.fileno(),
                 "--ledger-fd": self._keeper.descriptor,
                 "--run": self._run,
             }
             words = [str(word) for option in options.items() for word in option]
-            fds = [self._listener.fileno(), theirs.fileno(), self._keeper.descriptor]
-            gate = _start([sys.executable, "-m", "container.gate", *words], pass_fds=fds)
-        if self._keeper.channel is not None:
-            self._selector.register(self._keeper.channel, selectors.EVENT_READ)
-        return gate
+            fds = [theirs.fileno(), self._keeper.descriptor]
+            return _start([sys.executable, "-m", "container.gate", *words], pass_fds=fds)
 
 
 def _start(

@@ -125,7 +125,7 @@ class Site:
         over = threading.Event()
         troubles: list[object] = []
 
-        def watch(call: Callable[[Client], bool], what: str) -> None:
+        def watch(call: Callable[[Client], bool], what: str, watches: threading.Event) -> None:
             with Client("127.0.0.1", self.server.port, 30) as client:
                 while not over.wait(_PAUSE_SECONDS):
                     begun = time.monotonic()
@@ -134,6 +134,8 @@ class Site:
                     except OSError as fault:
                         troubles.append((what, fault))
                         continue
+                    finally:
+                        watches.set()
                     seconds = time.monotonic() - begun
                     if not well or seconds > BYSTANDER_SECONDS:
                         troubles.append((what, well, seconds))
@@ -142,13 +144,15 @@ class Site:
             reply = client.invoke("bystander", ROW)
             return (reply.status, reply.body) == (200, self.expected)
 
-        calls: list[tuple[Callable[[Client], bool], str]] = []
-        calls += [(Client.healthy, "ping")] if ping else []
-        calls += [(ask, "bystander")] if bystander else []
+        calls: list[tuple[Callable[[Client], bool], str, threading.Event]] = []
+        calls += [(Client.healthy, "ping", threading.Event())] if ping else []
+        calls += [(ask, "bystander", threading.Event())] if bystander else []
         threads = [threading.Thread(target=watch, args=call) for call in calls]
         for thread in threads:
             thread.start()
         try:
+            for _, _, watches in calls:
+                watches.wait(LOAD_SECONDS)
             yield
         finally:
             over.set()
@@ -181,8 +185,8 @@ class Site:
                 continue
             found[name] = len(pids)
             for pid in pids if name in ("mme-worker", "mme-shard") else ():
-                with contextlib.suppress(OSError):
-                    found[f"{name} files"] = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+                for what in _open_in(pid):
+                    found[f"{name} {what}"] = found.get(f"{name} {what}", 0) + 1
         return found
 
     def in_flight(self, name: str, row: bytes) -> "Asking":
@@ -200,6 +204,14 @@ class Site:
                 if blank and b"Connection: close" not in head and len(body) >= _length(head):
                     break
         return received
+
+
+def _open_in(pid: int) -> Iterator[str]:
+    """What each descriptor of a process is, without what tells one from another of its kind."""
+    with contextlib.suppress(OSError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                yield descriptor.readlink().as_posix().partition("[")[0]
 
 
 def _length(head: bytes) -> int:
