@@ -22,7 +22,7 @@ from typing import NamedTuple
 from container.faults import Fault, FaultError
 from container.messages import to_response
 
-_SLOT = struct.Struct("=QQQ")
+_SLOT_NUMBERS, _SLOT_BYTES = 3, 24
 _MORE_INSIDE = 2**64 - 1  # more bytes than any connection has taken in
 _INFO_BYTES, _COUNTS_AT = 256, 120  # of Linux' tcp_info: tcpi_bytes_acked and _received
 _COUNTS = struct.Struct("=QQ")
@@ -36,7 +36,7 @@ _GATE_DIED = FaultError(Fault.UNAVAILABLE, "the server restarts; try again")
 def memory(slots: int) -> int:
     """A descriptor of the memory that supervisor and gate share, for so many connections."""
     descriptor = os.memfd_create("connections", os.MFD_CLOEXEC)
-    os.ftruncate(descriptor, slots * _SLOT.size)
+    os.ftruncate(descriptor, slots * _SLOT_BYTES)
     return descriptor
 
 
@@ -68,17 +68,24 @@ class Ledger:
     """The account of each connection."""
 
     def __init__(self, descriptor: int) -> None:
-        self._memory = mmap.mmap(descriptor, 0)
-        self.slots = len(self._memory) // _SLOT.size
+        self._numbers = memoryview(mmap.mmap(descriptor, 0)).cast("Q")
+        self.slots = len(self._numbers) // _SLOT_NUMBERS
 
     def write(self, slot: int, sent_before: int, sent: int, taken: int | None) -> None:
-        """An answer is about to go out; ``taken`` is None if it is not the last for what came."""
-        inside = _MORE_INSIDE if taken is None else taken
-        _SLOT.pack_into(self._memory, slot * _SLOT.size, sent_before, sent, inside)
+        """An answer is about to go out; ``taken`` is None if it is not the last for what came.
+
+        Whoever dies between these stores, each of which is one of the processor's, owes an answer,
+        and that is what is read.
+        """
+        at = slot * _SLOT_NUMBERS
+        self._numbers[at] = sent_before
+        self._numbers[at + 1] = sent
+        self._numbers[at + 2] = _MORE_INSIDE if taken is None else taken
 
     def read(self, slot: int) -> Account:
         """What was written last."""
-        return Account(*_SLOT.unpack_from(self._memory, slot * _SLOT.size))
+        at = slot * _SLOT_NUMBERS
+        return Account(*self._numbers[at : at + _SLOT_NUMBERS])
 
 
 class Guest:

@@ -53,7 +53,9 @@ class Settings:
         "for single rows. For bodies of a thousand rows, one a CPU answers a quarter more.",
     )
     lanes: int = _setting(
-        "MME_LANES", 16, "Connections from MMS to each shard: requests that it works on at once."
+        "MME_LANES",
+        16,
+        "Connections from MMS to each shard: requests that it works on at once; at most 1024.",
     )
     worker: Path = _setting(
         "MME_WORKER",
@@ -157,6 +159,8 @@ def _read_number(variable: str, text: str) -> int:
         highest = 65535
     elif variable == "MME_SHARDS":
         lowest = 0
+    elif variable == "MME_LANES":
+        highest = 1024  # a worker has no room for more
     if not (text.isascii() and text.isdigit() and lowest <= int(text) <= highest):
         raise SettingsError(f"{variable} is {text!r}: it must be {lowest} to {highest}")
     return int(text)

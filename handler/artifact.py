@@ -12,7 +12,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -55,18 +55,28 @@ class Artifact:
     Attributes:
         path: where it was found.
         format: told by its bytes; its name says nothing.
-        version: of the XGBoost that wrote it.
+        version: of the XGBoost that wrote it; None in JSON that something else wrote again, where
+            it takes reading all to find it (``check_rewritten`` does).
         data: the file, whole.
     """
 
     path: Path
     format: Format
-    version: Version
+    version: Version | None
     data: bytes
 
 
-def find(directory: str | Path, runtime: Version = RUNTIME) -> Artifact:
-    """Find the one model in ``directory`` and check it.
+def find(
+    directory: str | Path,
+    runtime: Version = RUNTIME,
+    admit: Callable[[int], None] = lambda _size: None,
+) -> Artifact:
+    """Find the one model in ``directory`` and check it, as far as that is quick.
+
+    Args:
+        directory: where its file is.
+        runtime: the XGBoost that is to load it.
+        admit: called with the bytes of each file before it is read; what it raises is passed on.
 
     Raises:
         HandlerError: 404 when there is no such directory, 500 with the reason when there is not one
@@ -81,7 +91,7 @@ def find(directory: str | Path, runtime: Version = RUNTIME) -> Artifact:
         _refuse(f"{directory} cannot be read: {error.strerror}")
     try:
         names = sorted(os.listdir(home))  # noqa: PTH208  # of a descriptor
-        found = ((name, _read(home, name)) for name in names if _is_candidate(name))
+        found = ((name, _read(home, name, admit)) for name in names if _is_candidate(name))
         files = {name: data for name, data in found if data is not None}
     finally:
         os.close(home)
@@ -95,8 +105,19 @@ def find(directory: str | Path, runtime: Version = RUNTIME) -> Artifact:
     name, data = files.popitem()
     form = _format(name, data)
     version = _version(name, form, data)
-    _check_version(name, version, runtime, data)
+    if version is not None:
+        _check_version(name, version, runtime, data)
     return Artifact(directory / name, form, version, data)
+
+
+def check_rewritten(found: Artifact, runtime: Version = RUNTIME) -> None:
+    """Check the version of JSON that something other than XGBoost wrote again.
+
+    Raises:
+        HandlerError: 500, this runtime cannot serve it, or it is no model.
+    """
+    name = found.path.name
+    _check_version(name, _version_of_rewritten(name, found.data), runtime, found.data)
 
 
 def size(directory: str | Path) -> int:
@@ -114,7 +135,7 @@ def _is_candidate(name: str) -> bool:
     return name.endswith(SUFFIXES) or name == MANAGED_NAME
 
 
-def _read(home: int, name: str) -> bytes | None:
+def _read(home: int, name: str, admit: Callable[[int], None]) -> bytes | None:
     """Read a regular file of the directory; None for a directory, or a link to one."""
     try:
         with _opened(home, name) as descriptor:
@@ -123,6 +144,7 @@ def _read(home: int, name: str) -> bytes | None:
                 return None
             if not stat.S_ISREG(status.st_mode):
                 _refuse(f"{name} is not a regular file")
+            admit(status.st_size)
             data = os.read(descriptor, status.st_size)
             while len(data) < status.st_size and (more := os.read(descriptor, status.st_size)):
                 data += more  # one call reads two gigabytes at most
@@ -177,7 +199,7 @@ def _format(name: str, data: bytes) -> Format:
     _refuse(f"{name} is not an XGBoost model: it begins with {data[:20]!r}")
 
 
-def _version(name: str, form: Format, data: bytes) -> Version:
+def _version(name: str, form: Format, data: bytes) -> Version | None:
     tail = data[-_TAIL_BYTES:]
     if form is Format.UBJ:
         if match := _UBJ_TAIL.search(tail):
@@ -185,11 +207,10 @@ def _version(name: str, form: Format, data: bytes) -> Version:
         _refuse(f"{name} is damaged: it ends early or does not end as XGBoost ends a UBJ file")
     if match := _JSON_TAIL.search(tail):
         return (int(match[1]), int(match[2]), int(match[3]))
-    return _version_of_other_json(name, data)
+    return None
 
 
-def _version_of_other_json(name: str, data: bytes) -> Version:
-    """The version in JSON that something other than XGBoost has written again."""
+def _version_of_rewritten(name: str, data: bytes) -> Version:
     try:
         model = json.loads(data)
     except (ValueError, RecursionError):

@@ -23,7 +23,9 @@ Floats = NDArray[np.float32]
 LIBSVM, X_LIBSVM = "text/libsvm", "text/x-libsvm"
 _CHARSETS = ("utf-8", "utf8", "us-ascii")
 _NUMBER_BYTES = b"0123456789+-.eE \r"  # what is left of plain CSV without them is its separators
-_NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(
+    r"[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|inf(inity)?)", re.ASCII | re.IGNORECASE
+)
 # As many as the largest body of the dense types can hold, a byte each: sparse rows grow when they
 # become dense, and a small body of labels alone would otherwise fill the memory.
 _MOST_CELLS = 25 * 1024 * 1024
@@ -45,7 +47,8 @@ def decode(
         libsvm_base: the index of the first feature in libsvm rows, 0 or 1.
 
     Returns:
-        float32 [rows, num_features], C-contiguous. A value is ``np.float32(float(text))``.
+        float32 [rows, num_features], C-contiguous. A value is ``np.float32(float(text))``, but
+        that a ``-0`` without a point may be 0.
 
     Raises:
         HandlerError: 415 for a type that is not read, 400 with row and column for the rest.
@@ -108,7 +111,8 @@ def _read_csv(body: bytes, num_features: int) -> Floats:
     while start <= len(body):
         end = body.find(b"\n", start + _BLOCK_BYTES)
         end = len(body) if end < 0 else end
-        arrays.append(_read_csv_block(body[start:end], rows + 1, num_features))
+        block = body[start:end].removesuffix(b"\r")
+        arrays.append(_read_csv_block(block, rows + 1, num_features))
         rows += len(arrays[-1])
         start = end + 1
     return np.concatenate(arrays)
@@ -118,7 +122,9 @@ def _read_csv_block(block: bytes, first_row: int, num_features: int) -> Floats:
     """Rows of CSV, which JSON's reader reads many times faster when they are plain numbers."""
     separators = block.translate(None, _NUMBER_BYTES) + b"\n"
     rows = separators.count(b"\n")
-    if separators == (b"," * (num_features - 1) + b"\n") * rows:  # and nothing else is there
+    # Their count first: what is compared is as large as the rows should be.
+    plain = len(separators) == num_features * rows
+    if plain and separators == (b"," * (num_features - 1) + b"\n") * rows:
         cells = b"[%b]" % block.replace(b"\n", b",")
         for text in (cells, _with_nulls(cells)):
             with contextlib.suppress(ValueError, TypeError, OverflowError):
@@ -255,7 +261,7 @@ def _table(rows: list[list[Any]], num_features: int) -> Floats:
 
 def _read_odd_json(body: bytes) -> Any:
     try:
-        return json.loads(body)
+        return json.loads(body.decode("utf-8-sig"))
     except UnicodeDecodeError:
         _refuse("the body is not JSON: it is not UTF-8")
     except (ValueError, RecursionError) as error:

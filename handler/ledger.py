@@ -6,16 +6,13 @@ which requests were inside and must be answered.
 
 import enum
 import mmap
-import struct
 from typing import NamedTuple
 
 MAX_LANES = 1024
-_SLOT = struct.Struct("<d36sB")  # the state comes last: until it is written nothing has changed
-_SLOT_BYTES = 64
-_STATE_AT = _SLOT.size - 1
-_ID_BYTES = 36  # of the UUIDs that MMS makes
-_BEAT = struct.Struct("<d")
-_BEAT_AT = MAX_LANES * _SLOT_BYTES
+# A slot: until when (a double), the request's id, the state.
+_SLOT_BYTES, _ID_AT, _ID_BYTES = 64, 8, 36  # of the UUIDs that MMS makes
+_STATE_AT = _ID_AT + _ID_BYTES
+_DOUBLES = _SLOT_BYTES // 8  # in a slot
 
 
 class State(enum.IntEnum):
@@ -36,29 +33,45 @@ class Entry(NamedTuple):
 
 
 class Ledger:
-    """One slot a lane. Writing is three stores a request."""
+    """One slot a lane.
+
+    Each store is one of the processor's, and the state comes last: whenever the writer dies, what
+    is there was written as a whole. (``struct.pack_into`` fills the place with zeros first.)
+    """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _BEAT_AT + _BEAT.size)
+        self._memory = mmap.mmap(-1, MAX_LANES * _SLOT_BYTES)
+        self._doubles = memoryview(self._memory).cast("d")
+        self._beat = memoryview(mmap.mmap(-1, 8)).cast("d")
 
     def set(self, lane: int, state: State) -> None:
         """Say what a lane does."""
         self._memory[lane * _SLOT_BYTES + _STATE_AT] = state
 
     def inside(self, lane: int, request_id: bytes, until: float) -> None:
-        """A lane's request is whole, and work on it begins."""
-        state = State.INSIDE if len(request_id) == _ID_BYTES else State.READING
-        _SLOT.pack_into(self._memory, lane * _SLOT_BYTES, until, request_id, state)
+        """A lane's request is whole, and work on it begins.
+
+        Without an id of the usual length nobody else can answer it: the lane is READING still.
+        """
+        if len(request_id) == _ID_BYTES:
+            at = lane * _SLOT_BYTES
+            self._doubles[lane * _DOUBLES] = until
+            self._memory[at + _ID_AT : at + _STATE_AT] = request_id
+            self._memory[at + _STATE_AT] = State.INSIDE
+        else:
+            self.set(lane, State.READING)
 
     def entry(self, lane: int) -> Entry:
         """What a lane does."""
-        until, request_id, state = _SLOT.unpack_from(self._memory, lane * _SLOT_BYTES)
-        return Entry(until, request_id, State(state))
+        at = lane * _SLOT_BYTES
+        request_id = self._memory[at + _ID_AT : at + _STATE_AT]
+        state = State(self._memory[at + _STATE_AT])
+        return Entry(self._doubles[lane * _DOUBLES], request_id, state)
 
     def beat(self, now: float) -> None:
         """The child's event loop runs at this time (CLOCK_MONOTONIC)."""
-        _BEAT.pack_into(self._memory, _BEAT_AT, now)
+        self._beat[0] = now
 
     def last_beat(self) -> float:
         """When the child's event loop last ran."""
-        return float(_BEAT.unpack_from(self._memory, _BEAT_AT)[0])
+        return self._beat[0]

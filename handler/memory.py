@@ -9,6 +9,7 @@ from handler.errors import Fault, HandlerError
 MIB = 1024**2
 _ENOUGH_BYTES = 16 * MIB  # of unloaded models, before memory is given back
 _LEAST_RESERVE, _RESERVE_SHARE = 64 * MIB, 16  # and a sixteenth of the limit
+_LARGE_BYTES = 8 * MIB  # of a file, before memory is looked at for it alone
 _SLACK = 16  # by this part of it a model may be larger than the one whose place it takes
 _CGROUP = Path("/sys/fs/cgroup")
 _NO_LIMIT = 2**60  # a version 1 control group without one says more than this
@@ -120,6 +121,16 @@ class Room:
             self._held -= size
             if self._freed > _ENOUGH_BYTES:
                 self._give_back()
+
+    def check(self, size: int) -> None:
+        """Look whether a file of so many bytes can be read, and copied for who tries it.
+
+        Raises:
+            HandlerError: 507, there is no room for that.
+        """
+        if size > _LARGE_BYTES:
+            with self._lock:
+                self._look(2 * size, 2 * size)
 
     def take(self, size: int) -> None:
         """Count a model of so many bytes that comes.

@@ -108,6 +108,9 @@ class Parent:
     def _open_lane(self) -> None:
         with contextlib.suppress(OSError):
             lane, _ = self._listener.accept()
+            if not self._free:
+                lane.close()
+                return
             number = self._free.pop()
             self._ledger.set(number, State.IDLE)
             self._lanes[number] = lane

@@ -112,7 +112,7 @@ class Service:
         Raises:
             HandlerError: the artifact cannot be served, or there is no room; the message says why.
         """
-        found = artifact.find(directory)
+        found = artifact.find(directory, admit=self._room.check)
         size = self._tried(found, until)
         self.unload(name)
         self._room.take(size)
@@ -128,18 +128,16 @@ class Service:
         """Check the model where it can do no harm, and learn how much memory it takes."""
         if self._disposables is None:
             return check(found, self.settings.threads)
-        job = {OPERATION: "check", "file": found.path.name, "format": found.format.value}
-        job["version"] = ".".join(map(str, found.version))
+        job = {OPERATION: "check"} | _described(found)
         answer = self._in_disposable(job, [found.data], until)
         if answer.status != 200:
             raise _PassedOnError(answer)
         return int(json.loads(answer.body)["bytes"])
 
     def _try(self, directory: Path, headers: Mapping[str, str], body: bytes) -> Answer:
-        found = artifact.find(directory)
-        job = {key: headers[key] for key in (CONTENT_TYPE, "accept") if key in headers}
-        job |= {OPERATION: "invoke", "file": found.path.name, "format": found.format.value}
-        job["version"] = ".".join(map(str, found.version))
+        found = artifact.find(directory, admit=self._room.check)
+        job = {OPERATION: "invoke"} | _described(found)
+        job |= {key: headers[key] for key in (CONTENT_TYPE, "accept") if key in headers}
         return self._in_disposable(job, [found.data, body], _until(headers))
 
     def _in_disposable(self, job: Job, files: Sequence[bytes], until: float) -> Answer:
@@ -211,6 +209,8 @@ def check(found: Artifact, threads: int = 1) -> int:
     Raises:
         HandlerError: it cannot be served; the message says why.
     """
+    if found.version is None:
+        artifact.check_rewritten(found)
     structure.check(found)
     before = heap_bytes()
     model = load_model(found, threads)
@@ -226,9 +226,8 @@ def work(job: Job, files: Sequence[bytes]) -> Reply:
     Raises:
         MemoryError: it takes too much.
     """
-    name, form = job["file"], artifact.Format(job["format"])
-    major, minor, patch = map(int, job["version"].split("."))
-    found = Artifact(Path(name), form, (major, minor, patch), files[0])
+    version = json.loads(job["version"])
+    found = Artifact(Path(job["file"]), artifact.Format(job["format"]), version, files[0])
     settings = SERVICE.settings
     try:
         if job[OPERATION] == "check":
@@ -248,6 +247,14 @@ class _PassedOnError(Exception):
     def __init__(self, answer: Answer) -> None:
         super().__init__()
         self.answer = answer
+
+
+def _described(found: Artifact) -> dict[str, str]:
+    return {
+        "file": found.path.name,
+        "format": found.format.value,
+        "version": json.dumps(found.version),
+    }
 
 
 def _directory(headers: Mapping[str, str]) -> Path:

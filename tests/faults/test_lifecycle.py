@@ -1,7 +1,9 @@
 """C. Processes that die, stop or start badly, each row of the fault table by its id."""
 
 import ast
+import collections
 import concurrent.futures
+import http.client
 import os
 import re
 import signal
@@ -283,6 +285,33 @@ def test_f93_gate_killed(sites: Callable[..., Site]) -> None:
     for name in names[:4]:
         site.ask_again(name)
     assert site.client.invoke("gate4", ROW).status == 404
+
+
+def test_f93_gate_killed_among_arrivals(sites: Callable[..., Site]) -> None:
+    """The gate is killed while clients come and go: each of them gets an answer all the same."""
+    site = sites(MME_ACCESS_LOG="false")
+    over = threading.Event()
+    statuses: collections.Counter[object] = collections.Counter()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            try:
+                with Client("127.0.0.1", site.server.port) as client:
+                    statuses[client.invoke("bystander", ROW).status] += 1
+            except (OSError, http.client.HTTPException) as error:
+                statuses[repr(error)] += 1
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(5):
+        good = statuses[200]
+        wait_until(lambda: statuses[200] > good + 50, 20, "answers")  # noqa: B023
+        os.kill(site.server.pid("gate"), signal.SIGKILL)
+    over.set()
+    for thread in threads:
+        thread.join(30)
+    assert set(statuses) <= {200, 503}
 
 
 def test_f93_gate_killed_while_loading(sites: Callable[..., Site]) -> None:

@@ -388,6 +388,14 @@ def test_f37_load_that_swells(site: Site) -> None:
         site.refused(500, {"m.ubj": injected(train(), "memory")}, "wants more memory")
 
 
+def test_f37_file_larger_than_memory(site: Site) -> None:
+    """A file is larger than what is free: 507, before it is read."""
+    url = site.put({"m.ubj": b"{L"})
+    os.truncate(Path(url) / "m.ubj", 2**40)
+    with site.nothing_left(), site.watched():
+        site.refused_load(507, site.new_name(), url, "no memory")
+
+
 def test_f38_load_killed(site: Site) -> None:
     """The load's process is killed: 500, "crashed (SIGKILL)"; 507 if memory was out."""
     with site.watched():

@@ -47,6 +47,7 @@ def test_values() -> None:
         ("SAGEMAKER_SAFE_PORT_RANGE", "25000-"),
         ("SAGEMAKER_MULTI_MODEL", "yes"),
         ("MME_LANES", "0"),
+        ("MME_LANES", "1025"),
         ("MME_MAX_REQUEST_BYTES", "99999999999"),
     ],
 )

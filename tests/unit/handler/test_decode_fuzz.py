@@ -1,0 +1,256 @@
+"""Rows as nobody should write them: whatever comes, rows or a client's mistake come of it, soon."""
+
+import contextlib
+import csv
+import io
+import json
+import re
+import signal
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from handler.decode import Floats, decode
+from handler.encode import encode
+from handler.errors import Fault, HandlerError
+
+CORPUS = Path(__file__).parent.parent.parent / "corpus" / "decode"
+CASES = sorted(CORPUS.glob("*/*"))
+TYPES = {"csv": "text/csv", "libsvm": "text/libsvm", "json": "application/json"}
+SEEDS = {form: [path.read_bytes() for path in CASES if path.parent.name == form] for form in TYPES}
+TOKENS = [
+    *(b",", b"\n", b"\r\n", b"\r", b'"', b" ", b"\0", b"\xff", b"\xef\xbb\xbf", b"\xc2\x85", b";"),
+    *(b"-", b"+", b".", b"e", b"_", b"0x1", b"1e400", b"1e-400", b"9" * 30, b"0" * 99, b"-0"),
+    *(b"nan", b"NaN", b"inf", b"-Infinity", b"null", b"true", b"false", b"x", "٣".encode()),
+    *(b":", b"0:", b"1:2", b"qid:1", b"2147483648:1", b"-1:1", b"3:1"),
+    *(b"[", b"]", b"{", b"}", b"[" * 2000, b'{"instances":', b'"1"', b"\\ud800"),
+]
+COLUMNS = 3  # that each file of the corpus is for
+SECONDS, BYTES, BYTES_A_BYTE = 1.0, 16 * 1024**2, 64  # that reading a body may take
+
+
+quick = settings(deadline=None, max_examples=200)
+finite = st.floats(width=32, allow_nan=True, allow_infinity=False)
+tables = st.integers(1, 4).flatmap(
+    lambda width: st.lists(st.lists(finite, min_size=width, max_size=width), min_size=1, max_size=9)
+)
+
+
+def read(body: bytes, form: str, columns: int = COLUMNS, base: int = 0) -> Floats | str:
+    """The rows, or the words in which they are refused; what must hold of any is checked here."""
+    try:
+        rows = decode(body, TYPES[form], columns, base)
+    except HandlerError as refused:
+        error = refused
+    else:
+        assert rows.dtype == np.float32
+        assert rows.flags.c_contiguous
+        assert rows.ndim == 2
+        assert rows.shape[1] == columns
+        assert 1 <= len(rows) <= body.count(b"\n") + body.count(b"[") + 1
+        assert not np.isinf(rows).any()
+        return rows
+    assert error.fault is Fault.BAD_REQUEST
+    assert error.message.isprintable()
+    assert len(error.message) < 200
+    return error.message
+
+
+def same(one: Floats | str, other: Floats | str) -> None:
+    """The same rows, or a mistake in the same row."""
+    if isinstance(one, str) or isinstance(other, str):
+        assert isinstance(one, str)
+        assert isinstance(other, str)
+        assert re.findall(r"^row \d+", one) == re.findall(r"^row \d+", other)
+    else:
+        np.testing.assert_array_equal(one, other)
+
+
+@contextlib.contextmanager
+def bounded(size: int) -> Iterator[None]:
+    """What reads so many bytes here takes little time of the processor, and little memory."""
+
+    def end(*_: object) -> None:
+        raise AssertionError(f"{size} bytes take more than {SECONDS} s")
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    tracemalloc.start()
+    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        tracemalloc.stop()
+        signal.signal(signal.SIGVTALRM, before)
+    assert peak <= BYTES + BYTES_A_BYTE * size
+
+
+@st.composite
+def mutated(draw: st.DrawFn, form: str) -> bytes:
+    """A body of the corpus, damaged."""
+    data = draw(st.sampled_from(SEEDS[form]))
+    for _ in range(draw(st.integers(1, 5))):
+        start = draw(st.integers(0, len(data)))
+        end = start + draw(st.sampled_from([0, 0, 1, 2, 10]))
+        new = draw(st.one_of(st.sampled_from(TOKENS), st.binary(max_size=3), st.just(data[:30])))
+        data = data[:start] + new + data[end:]
+    return data
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_corpus(case: Path) -> None:
+    """Each file of the corpus is so many rows, or is refused, as its name begins with."""
+    rows = read(case.read_bytes(), case.parent.name)
+    status, count = case.name.split("-")[:2]
+    assert status == ("400" if isinstance(rows, str) else "200"), rows
+    assert isinstance(rows, str) or len(rows) == int(count)
+
+
+@pytest.mark.parametrize("form", TYPES)
+@given(data=st.data(), columns=st.integers(1, 4), base=st.integers(0, 1), block=st.integers(1, 50))
+@quick
+def test_damaged(form: str, data: st.DataObject, columns: int, base: int, block: int) -> None:
+    """Arbitrary and damaged bodies: read alike in the fast way, the slow one, and in blocks."""
+    body = data.draw(st.one_of(mutated(form), mutated(form), st.binary(max_size=200)))
+    rows = read(body, form, columns, base)
+    with mock.patch("handler.decode._packed", side_effect=TypeError):
+        same(read(body, form, columns, base), rows)
+    with mock.patch.multiple("handler.decode", _BLOCK_BYTES=block, _BLOCK_ROWS=block):
+        same(read(body, form, columns, base), rows)
+
+
+@given(
+    st.from_regex(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", fullmatch=True, alphabet="01579.e+-")
+)
+@quick
+def test_number(text: str) -> None:
+    """A number is the nearest of 32 bits to the nearest of 64, in every format that has it."""
+    with np.errstate(over="ignore"):
+        expected = np.float32(float(text))
+    bodies = {"csv": f"{text},0", "libsvm": f"0:{text} 1:0"}
+    with contextlib.suppress(ValueError):
+        json.loads(text)
+        bodies["json"] = f"[{text}, 0]"
+    for form, body in bodies.items():
+        rows = read(body.encode(), form, 2)
+        if np.isinf(expected):
+            assert rows == "row 1, column 1 is infinite as a 32-bit float"
+        else:
+            assert not isinstance(rows, str), rows
+            assert rows.tolist() == [[expected, 0]]
+
+
+def _csv(table: Floats, **how: Any) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, **how).writerows(table.tolist())
+    return text.getvalue().encode()
+
+
+def _saved(table: Floats) -> bytes:
+    data = io.BytesIO()
+    np.savetxt(data, table, "%.9g", ",")
+    return data.getvalue()
+
+
+def _sparse(table: Floats, number: str) -> bytes:
+    lines = (
+        " ".join([f"{row} qid:{row}", *(f"{i}:{number % v}" for i, v in cells if v == v)])
+        for row, cells in enumerate(map(enumerate, table.tolist()))
+    )
+    return "\n".join(lines).encode()
+
+
+WRITERS: dict[str, tuple[str, Callable[[Floats], bytes]]] = {
+    "answer": ("csv", lambda table: encode(table, "text/csv")),
+    "csv": ("csv", _csv),
+    "csv, quoted": ("csv", lambda table: _csv(table, quoting=csv.QUOTE_ALL, lineterminator="\n")),
+    "numpy": ("csv", _saved),
+    "libsvm": ("libsvm", lambda table: _sparse(table, "%r")),
+    "libsvm, short": ("libsvm", lambda table: _sparse(table, "%.9g")),
+    "answer in JSON": ("json", lambda table: encode(table, "application/json")),
+    "json": ("json", lambda table: json.dumps(table.tolist(), indent=1).encode()),
+    "orjson": ("json", lambda table: orjson.dumps({"instances": table.tolist()})),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+@given(table=tables)
+@quick
+def test_round_trip(writer: str, table: list[list[float]]) -> None:
+    """What any writer makes of any finite numbers is read as the same numbers."""
+    expected = np.array(table, dtype=np.float32)
+    form, write = WRITERS[writer]
+    rows = read(write(expected), form, expected.shape[1])
+    assert not isinstance(rows, str), rows
+    np.testing.assert_array_equal(rows, expected)
+
+
+MANY = 100_000
+HOSTILE = {  # the columns of the model, and the body
+    "digits.csv": (1, b"1" * MANY),
+    "digits-and-a-letter.csv": (1, b"1" * MANY + b"x"),
+    "blanks.csv": (2, b"1," + b" " * MANY + b"x"),
+    "line-feeds.csv": (3, b"\n" * MANY),
+    "line-feeds-wide.csv": (MANY, b"\n" * 1000),
+    "labels-wide.csv": (MANY, b"1\n" * 1000),
+    "digits-and-a-letter.libsvm": (1, b"0:" + b"1" * MANY + b"x"),
+    "digits-of-an-index.libsvm": (3, b"1" * MANY + b":1"),
+    "letters.libsvm": (3, b"0:" + b"x" * MANY),
+    "indices.libsvm": (3, b"1 " + b"2147483648:1 " * 10_000),
+    "labels-wide.libsvm": (MANY, b"1\n" * 1000),
+    "digits.json": (1, b"[" + b"1" * MANY + b"]"),
+    "digits-and-a-nan.json": (2, b"[NaN, " + b"1" * MANY + b"]"),
+    "lists-and-their-ends.json": (3, b"[" * MANY + b"]" * MANY),
+    "objects.json": (3, b'{"instances":' * MANY),
+    "keys.json": (3, b"{" + b",".join(b'"%d":0' % n for n in range(10_000)) + b"}"),
+    "empty-lists.json": (3, b"[" + b"[]," * 30_000 + b"[]]"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile(name: str) -> None:
+    """What is made to take long, or much memory, or to nest too deep does not."""
+    columns, body = HOSTILE[name]
+    with bounded(len(body)):
+        read(body, name.rpartition(".")[2], columns)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_booleans(encoding: str) -> None:
+    """A boolean does not pass for a number."""
+    assert isinstance(read("[[1, 2, 3], [4, true, 6]]".encode(encoding), "json"), str)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_booleans_in_other_encodings(encoding: str) -> None:
+    """Nor does it in an encoding that Python's reader takes for JSON."""
+    test_booleans(encoding)
+
+
+@pytest.mark.parametrize(
+    ("form", "body"), [("csv", b"-0.0,1,2"), ("libsvm", b"0:-0"), ("json", b"[-0.0, 1, 2]")]
+)
+def test_zero_keeps_its_sign(form: str, body: bytes) -> None:
+    """A value is ``np.float32(float(text))``, of zeros too."""
+    rows = read(body, form)
+    assert not isinstance(rows, str)
+    assert np.signbit(rows[0, 0])
+
+
+def test_place_of_a_blank_line() -> None:
+    """A mistake has the same words wherever a long body is cut."""
+    body = b"1,2,3\r\n" * 9 + b"\r\n1,2,3\r\n"
+    words = "row 10 has 0 columns, the model has 3"
+    assert read(body, "csv") == words
+    for block in range(1, 30):
+        with mock.patch("handler.decode._BLOCK_BYTES", block):
+            assert read(body, "csv") == words
