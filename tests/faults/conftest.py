@@ -51,6 +51,15 @@ def site(serve: Serve, faulty_worker: str) -> "Site":
 
 
 @pytest.fixture
+def model(site: "Site") -> Iterator[str]:
+    """A sound model of the test's own."""
+    name = site.new_name()
+    site.good(name)
+    yield name
+    site.client.unload(name)
+
+
+@pytest.fixture
 def sites(serve: Serve, faulty_worker: str) -> Callable[..., "Site"]:
     """Starts servers of a test's own."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.faults.conftest import ROW, Site, error
-from tests.faults.test_load import _Hostile
+from tests.faults.test_artifact import _Hostile
 
 
 @pytest.mark.parametrize("name", ["m.zip", "xgboost-model", "m.ubj"])
