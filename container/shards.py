@@ -19,7 +19,8 @@ HANDLER = "handler.service:handle"
 MAX_PASSED_ON_BYTES = 1024  # of one header; as much as the platform takes
 _RETRY_SECONDS = 0.01
 _LONGEST_RETRY_SECONDS = 5.0
-_REGISTER_SECONDS = 60.0
+_FIRST_PATIENCE_SECONDS, _PATIENCE_SECONDS = 20.0, 5.0  # with MMS that starts a worker
+_STARTS = 3  # that may fail, one after another, before the first that does not
 _SETTLE_SECONDS = 0.05  # after a loss, for the end of a worker to be noticed too
 _MESSAGE = (
     b"POST /predictions/SHARD HTTP/1.1\r\nContent-Type: application/octet-stream\r\n"
@@ -72,6 +73,7 @@ class Shard:
         self._lanes = settings.lanes
         self._load_seconds = settings.load_deadline_seconds
         self._pool = Pool(socket_path, settings.lanes)
+        self._patience = _FIRST_PATIENCE_SECONDS
         self._life = socket_path.parent / f"{self.name}.life"
         self._bodies = bodies or Budget(2**62)
         self._attempts = asyncio.Semaphore(max(1, settings.lanes // _LANES_FOR_LOADS))
@@ -82,21 +84,22 @@ class Shard:
         """Have MMS serve this shard, and again whenever MMS or the shard's worker has died.
 
         Raises:
-            RuntimeError: MMS does not start the shard, the first time.
+            RuntimeError: MMS does not start the shard, which has never started.
         """
-        retry = _RETRY_SECONDS
+        retry, failed, has_served = _RETRY_SECONDS, 0, False
         while True:
             try:
                 await self._register(home)
                 watched = await self._watch()
             except (RuntimeError, OSError) as error:
-                if retry == _RETRY_SECONDS and isinstance(error, RuntimeError):
+                failed += isinstance(error, RuntimeError)
+                if failed == _STARTS and not has_served:
                     raise
                 await self._unregister()
                 await asyncio.sleep(retry)
                 retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
                 continue
-            retry = 2 * _RETRY_SECONDS
+            retry, has_served, self._patience = _RETRY_SECONDS, True, _PATIENCE_SECONDS
             self.serving.set()
             await watched
             self.serving.clear()
@@ -116,12 +119,7 @@ class Shard:
             }
         )
         request = f"POST /models?{query} HTTP/1.1\r\nContent-Length: 0\r\n\r\n".encode()
-        try:
-            # MMS does not answer when the worker ends before it has begun.
-            async with asyncio.timeout(_REGISTER_SECONDS):
-                reply = await self._ask_until_it_is_there(request)
-        except TimeoutError:
-            raise RuntimeError(f"MMS did not start {self.name} in time") from None
+        reply = await self._ask_until_it_is_there(request)
         if reply.status not in (200, 409):  # 409: an earlier gate has had it started
             raise RuntimeError(f"MMS did not start {self.name}: {_message(reply)}")
 
@@ -131,11 +129,20 @@ class Shard:
         await self._ask_until_it_is_there(request)
 
     async def _ask_until_it_is_there(self, request: bytes) -> Reply:
+        """Ask MMS, again if it is not there, and have it end if it does not answer.
+
+        It does not when a worker ends before it has said that it started.
+        """
         while True:
             try:
-                return await self._pool.ask(request)
+                async with asyncio.timeout(self._patience):
+                    return await self._pool.ask(request)
             except ConnectionError:
                 await asyncio.sleep(_RETRY_SECONDS)
+            except TimeoutError:
+                log("hangs", part="MMS", shard=self.name, seconds=self._patience)
+                self._patience *= 2
+                self._pool.kill_server()
 
     async def _watch(self) -> "asyncio.Future[object]":
         """What is done when the worker's parent ends: its end of a connection is closed then.

@@ -4,6 +4,11 @@ One at a time because MMS answers pipelined requests in any order, and so swaps 
 """
 
 import asyncio
+import contextlib
+import os
+import signal
+import socket
+import struct
 import time
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -14,6 +19,8 @@ from container.faults import Fault, FaultError
 from container.messages import Request
 
 _CONTENT_TYPE_BYTES = len(b"content-type")  # looked at first, for there are six other headers
+_CONNECT_SECONDS = 1.0
+_WHO = struct.Struct("3i")  # process, user and group, as the kernel tells them of a peer
 _AT_ONCE_SECONDS = 0.001  # who has had to wait for longer may have been given up meanwhile
 
 
@@ -144,6 +151,14 @@ class Pool:
         except OSError as error:
             raise ConnectionError(f"MMS is not there: {error}") from error
         return upstream
+
+    def kill_server(self) -> None:
+        """End who listens at the other end; it is started again by whoever keeps it running."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_CONNECT_SECONDS)
+            connection.connect(self._socket_path)
+            who = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _WHO.size)
+            os.kill(_WHO.unpack(who)[0], signal.SIGKILL)
 
     def abort(self) -> None:
         """Close all connections: what waits for an answer gets none."""

@@ -24,6 +24,10 @@ def main() -> int:
     listener = _listen(given["--sock-name"])
     # The gate knows this name, and so when we end.
     life = _listen(str(Path(given["--tmp-dir"]) / f"{given['--model-name']}.life"))
+    # Said before it is quite true: when a worker ends before it has said this, MMS waits a minute
+    # for it, and does nothing else. Who connects meanwhile waits for us.
+    to_mms.write(f"[PID] {os.getpid()}\nMMS worker started.\n")
+    to_mms.flush()  # and kept open: MMS takes its end for ours
 
     import gc
 
@@ -34,8 +38,6 @@ def main() -> int:
     warm_up()
     gc.collect()
     gc.freeze()  # who is forked never writes to these pages, so they stay shared
-    to_mms.write(f"[PID] {os.getpid()}\nMMS worker started.\n")
-    to_mms.flush()  # and kept open: MMS takes its end for ours
     Parent(listener, life, lanes.serve, service.work).run()
     return 0
 

@@ -342,6 +342,21 @@ def injected_slow() -> bytes:
     return saved(marked)
 
 
+@pytest.mark.parametrize("part", ["mme-worker", "java"])
+def test_f93_killed_again_at_birth(sites: Callable[..., Site], part: str) -> None:
+    """A worker is killed and the next one at its start, where MMS stops: it is started again."""
+    site = sites()
+    old = site.server.pid("mme-worker")
+    os.kill(site.server.pid(part), signal.SIGKILL)
+
+    def newborn() -> list[int]:
+        return [pid for pid in site.server.processes().get("mme-worker", []) if pid != old]
+
+    wait_until(lambda: newborn(), 10, "the next worker")
+    os.kill(newborn()[0], signal.SIGKILL)
+    site.ask_again("bystander", seconds=10)
+
+
 def test_f93_supervisor_killed(sites: Callable[..., Site]) -> None:
     """The supervisor is killed: nothing outlives it."""
     site = sites()
