@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import measures, models, path, report, wrk
+from benchmarks import check, data, measures, models, path, report, wrk
 from benchmarks.measures import Figures
 from benchmarks.systems import (
     DirectWorker,
@@ -245,7 +245,8 @@ class Run:
                 system.load("m0")
             stages = path.stages(ours, direct, floor, self._plan.rounds, self._plan.seconds)
         worker = path.worker(self._model, self._directory("path worker"))
-        return {"stages": stages, "worker_us": worker}
+        checked = check.milliseconds(self._model, self._directory("path check"))
+        return {"stages": stages, "worker_us": worker, "check": checked}
 
     def resident(self, count: int) -> Figures:
         """How so many models live in one container: each loaded, and each answering."""
@@ -280,14 +281,14 @@ def main() -> int:
             else:
                 chosen = [args.only] if args.only else parts
                 results = {part: getattr(run, part)() for part in chosen}
-                results["machine"] = report.machine()
+                results["machine"] = data.machine()
         except RuntimeError as error:
             sys.stderr.write(f"{error}\n")
             return 1
     if args.quick:
         sys.stdout.write(report.as_text(results))
         return 0
-    report.save(results)
+    data.save(results)
     report.write()
     return 0
 

