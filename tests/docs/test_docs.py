@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks import report
+from benchmarks import data, report
 from mme.process import free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -171,6 +171,6 @@ def test_links() -> None:
 
 def test_measured_tables() -> None:
     """The tables in README.md and benchmarks/ are what the benchmark's results say."""
-    results = json.loads(report.RESULTS.read_text())
+    results = json.loads(data.PATH.read_text())
     for page, make in report.TABLES.items():
         assert report.with_table(page.read_text(), make(results)) == page.read_text()
