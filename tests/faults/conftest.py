@@ -177,13 +177,16 @@ class Site:
         # A lane that an earlier test closed is opened again later: no fewer than at first.
         before = {what: max(n, self._at_first.get(what, 0)) for what, n in self._holdings().items()}
         yield
-        with contextlib.suppress(pytest.fail.Exception):
-            wait_until(lambda: self._no_more_than(before), 5, "as much as before")
-        after = self._holdings()
-        assert {what: n for what, n in after.items() if n > before.get(what, 0)} == {}
+        more: dict[str, int] = {}
 
-    def _no_more_than(self, before: dict[str, int]) -> bool:
-        return all(count <= before.get(what, 0) for what, count in self._holdings().items())
+        def none_left() -> bool:
+            nonlocal more
+            more = {what: n for what, n in self._holdings().items() if n > before.get(what, 0)}
+            return not more
+
+        with contextlib.suppress(pytest.fail.Exception):
+            wait_until(none_left, 5, "as much as before")
+        assert more == {}
 
     def _holdings(self) -> dict[str, int]:
         """Processes, and what is open in those whose number does not depend on clients."""
