@@ -241,4 +241,9 @@ def test_f44_descriptors(serve: Serve, faulty_worker: str) -> None:
     assert answers.count(b"Retry-After: 1") == 20
     assert b"descriptors" in answers
     site.client.close()  # its connection was idle, and so may have made room for another
+
+    def room() -> bool:
+        return site.client.invoke("bystander", ROW).status == 200
+
+    wait_until(room, 5, "the end of those connections")
     site.ask_again("bystander")
