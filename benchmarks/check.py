@@ -20,7 +20,7 @@ from handler import artifact, service
 from handler.disposable import Disposables
 from handler.ledger import Ledger
 from handler.parent import Lanes, Parent
-from handler.service import OPERATION
+from handler.service import OPERATION, described
 from handler.warm import warm_up
 
 _TIMES, _WARM, _SECONDS = 400, 50, 60
@@ -56,12 +56,7 @@ def main() -> None:
     """Be the worker."""
     home = Path(sys.argv[1])
     found = artifact.find(home)
-    job = {
-        OPERATION: "check",
-        "file": found.path.name,
-        "format": found.format.value,
-        "version": json.dumps(found.version),
-    }
+    job = {OPERATION: "check"} | described(found)
 
     def measure(control: socket.socket, ledger: Ledger, _lanes: Lanes) -> None:
         disposables, taken = Disposables(control), []
@@ -73,7 +68,7 @@ def main() -> None:
             if reply[0] != 200:
                 raise RuntimeError(reply)
         median, p90 = np.percentile(taken[_WARM:], (50, 90))
-        print(json.dumps({"median_ms": median, "p90_ms": p90}), flush=True)  # noqa: T201
+        print(json.dumps({"median_ms": median, "p90_ms": p90}), flush=True)  # noqa: T201  # for who started us
 
     warm_up()
     gc.collect()

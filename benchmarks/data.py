@@ -50,5 +50,5 @@ def rounded(value: Any) -> Any:
 
 def at(results: Results, name: str, loaded: int) -> dict[str, float]:
     """The measurement of a system at a count, or at its largest below that."""
-    at: list[dict[str, float]] = results["cold"][name]["at"]
-    return max((one for one in at if one["loaded"] <= loaded), key=lambda one: one["loaded"])
+    measured: list[dict[str, float]] = results["cold"][name]["at"]
+    return max((one for one in measured if one["loaded"] <= loaded), key=lambda one: one["loaded"])

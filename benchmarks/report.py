@@ -132,12 +132,13 @@ def comparison(results: Results) -> str:
             f"One container held **{results['resident']['loaded']:,} models**, all answering, in "
             f"{at['total_mb'] / 1000:.1f} GB; the last loads took {at['median_ms']:.3g} ms."
         )
+    judged = goals.judge(results)
     verdicts = {
-        "The goals that hold": [goal for goal in goals.judge(results) if goal.reached],
+        "The goals that hold": [goal for goal in judged if goal.reached],
         "Those of which only the least holds": [
-            goal for goal in goals.judge(results) if goal.enough and not goal.reached
+            goal for goal in judged if goal.enough and not goal.reached
         ],
-        "Those that are missed": [goal for goal in goals.judge(results) if not goal.enough],
+        "Those that are missed": [goal for goal in judged if not goal.enough],
     }
     for what, found in verdicts.items():
         if found:

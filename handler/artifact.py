@@ -164,7 +164,7 @@ def _opened(home: int, name: str) -> Iterator[int]:
             raise
         directory = os.path.realpath(f"/proc/self/fd/{home}")
         real = os.path.realpath(os.path.join(directory, name))  # noqa: PTH118  # not to be a Path
-        if not real.startswith(f"{directory}/") and not os.path.isdir(real):  # noqa: PTH112
+        if not real.startswith(f"{directory}/") and not os.path.isdir(real):  # noqa: PTH112  # as above
             _refuse(f"{name} is a link that leaves the model directory")
         descriptor = os.open(real, flags)
     try:

@@ -128,7 +128,7 @@ class Service:
         """Check the model where it can do no harm, and learn how much memory it takes."""
         if self._disposables is None:
             return check(found, self.settings.threads)
-        job = {OPERATION: "check"} | _described(found)
+        job = {OPERATION: "check"} | described(found)
         answer = self._in_disposable(job, [found.data], until)
         if answer.status != 200:
             raise _PassedOnError(answer)
@@ -136,7 +136,7 @@ class Service:
 
     def _try(self, directory: Path, headers: Mapping[str, str], body: bytes) -> Answer:
         found = artifact.find(directory, admit=self._room.check)
-        job = {OPERATION: "invoke"} | _described(found)
+        job = {OPERATION: "invoke"} | described(found)
         job |= {key: headers[key] for key in (CONTENT_TYPE, "accept") if key in headers}
         return self._in_disposable(job, [found.data, body], _until(headers))
 
@@ -249,7 +249,8 @@ class _PassedOnError(Exception):
         self.answer = answer
 
 
-def _described(found: Artifact) -> dict[str, str]:
+def described(found: Artifact) -> dict[str, str]:
+    """What a job of a disposable process says of its model."""
     return {
         "file": found.path.name,
         "format": found.format.value,

@@ -195,7 +195,7 @@ class Soak:
         return reply
 
     def _kill(self, seconds: float, java_kills: int) -> None:
-        picks = random.Random(f"{self._seed}-killer")  # noqa: S311
+        picks = random.Random(f"{self._seed}-killer")  # noqa: S311  # the same
         begun = time.monotonic()
         java_at = [seconds * (number + 1) / (java_kills + 1) for number in range(java_kills)]
         while not self._over.wait(picks.uniform(*PAUSE_SECONDS)):

@@ -306,7 +306,7 @@ def test_f93_gate_killed_among_arrivals(sites: Callable[..., Site]) -> None:
         thread.start()
     for _ in range(5):
         good = statuses[200]
-        wait_until(lambda: statuses[200] > good + 50, 20, "answers")  # noqa: B023
+        wait_until(lambda: statuses[200] > good + 50, 20, "answers")  # noqa: B023  # called here
         os.kill(site.server.pid("gate"), signal.SIGKILL)
     over.set()
     for thread in threads:

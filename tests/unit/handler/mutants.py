@@ -171,7 +171,7 @@ def main() -> None:
         if code:
             verdicts.append(signal.Signals(-code).name if code < 0 else f"exit status {code}")
         for seed, verdict in zip(seeds, verdicts, strict=False):
-            print(json.dumps([seed, mutant(sound, seed)[0], verdict]))  # noqa: T201
+            print(json.dumps([seed, mutant(sound, seed)[0], verdict]))  # noqa: T201  # a report
         seeds = seeds[len(verdicts) :]
 
 

@@ -152,7 +152,7 @@ def test_beats_are_seen_as_they_come() -> None:
     with process(answer) as pid:
         for beat in range(1, 101):
             mine.beat(beat)
-            wait_until(lambda: theirs.last_beat() >= beat)  # noqa: B023
+            wait_until(lambda: theirs.last_beat() >= beat)  # noqa: B023  # likewise
         assert os.waitpid(pid, 0) == (pid, 0)
 
 
