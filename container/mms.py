@@ -28,6 +28,7 @@ JVM_FLAGS = (
 )
 # Of the container's memory an eighth: room for bodies of the largest size, but models come first.
 _HEAP_SHARE, _LEAST_HEAP, _MOST_HEAP = 8, 128 * 1024**2, 1024**3
+_MODEL_MEMORY = "MME_MODEL_MEMORY_MB"
 SHARD_MARK = ".shard"  # tells the handler under MMS's own worker that models come by requests
 FRAME_BYTES = 64 * 1024  # headers and the gate's own line beside a body of the largest size
 
@@ -127,12 +128,18 @@ def heap_bytes() -> int:
     return min(max(resources.memory_bytes() // _HEAP_SHARE, _LEAST_HEAP), _MOST_HEAP)
 
 
-def environment() -> dict[str, str]:
-    """What MMS and its workers get to see: one thread and one heap each, for many models."""
+def environment(shards: int = 1) -> dict[str, str]:
+    """What MMS and its workers get to see: one thread and one heap each, for many models.
+
+    Args:
+        shards: among which the memory for models is shared out.
+    """
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     # One heap for all threads: models then lie closer, and what one thread freed another can use.
     threads["MALLOC_ARENA_MAX"] = "1"
     mine = {name: value for name, value in os.environ.items() if not name.startswith("MMS_")}
+    if (memory := mine.get(_MODEL_MEMORY, "").strip()).isdigit() and int(memory):
+        mine[_MODEL_MEMORY] = str(max(1, int(memory) // shards))
     return threads | mine
 
 

@@ -23,6 +23,11 @@ class Settings:
     port: int = _setting(
         "SAGEMAKER_BIND_TO_PORT", 8080, "The one public port: every call of the API comes in here."
     )
+    bind_address: str = _setting(
+        "MME_BIND_ADDRESS",
+        "",
+        "The address to listen on, such as `127.0.0.1`; by default all, as the platform needs.",
+    )
     multi_model: bool = _setting(
         "SAGEMAKER_MULTI_MODEL",
         True,
@@ -146,6 +151,8 @@ def _read(variable: str, text: str, default: object) -> object:
         return _read_range(variable, text)
     if isinstance(default, Path):
         return Path(text)
+    if isinstance(default, str):
+        return text
     if isinstance(default, bool):
         if text.lower() not in ("true", "false", "1", "0"):
             raise SettingsError(f"{variable} is {text!r}: it must be true or false")

@@ -51,7 +51,7 @@ def serve(environ: Mapping[str, str]) -> int:
         settings = Settings.from_environ(environ)
         _raise_descriptor_limit()
         with (
-            _listening(settings.port) as listener,
+            _listening(settings.bind_address, settings.port) as listener,
             _private_directory(settings.temporary_directory) as run,
         ):
             return Supervisor(settings, listener, run).run()
@@ -69,18 +69,19 @@ def _raise_descriptor_limit() -> None:
 
 
 @contextlib.contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
+def _listening(address: str, port: int) -> Iterator[socket.socket]:
     """The public port, bound here so that it stays ours whatever becomes of the gate."""
-    listener = socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET)
-    with listener:
+    sixth = ":" in address or (not address and socket.has_dualstack_ipv6())
+    with socket.socket(socket.AF_INET6 if sixth else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # the clients' inherit it
         if listener.family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         try:
-            listener.bind(("", port))
+            listener.bind((address, port))
         except OSError as error:
-            raise StartError(f"port {port} cannot be used: {error.strerror}") from None
+            where = f"port {port} of {address}" if address else f"port {port}"
+            raise StartError(f"{where} cannot be used: {error.strerror}") from None
         listener.listen(_BACKLOG)
         yield listener
 
@@ -229,7 +230,7 @@ class Supervisor:
                 mms.command(self._settings, self._run),
                 stdout=output.fileno(),  # two lines of no use, or why it did not start
                 directory=self._run,
-                environ=mms.environment(),
+                environ=mms.environment(self._settings.shards),
             )
 
     def _start_gate(self) -> "subprocess.Popen[bytes]":

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from container.settings import Settings as Container
 from handler.settings import Settings as Handler
+from mme.local.settings import Settings as Local
 
 DOCS = Path(__file__).parent
 TESTS = [DOCS.parent / "tests" / folder for folder in ("faults", "image")]
@@ -24,6 +25,16 @@ for those that the platform sets itself (`SAGEMAKER_BIND_TO_PORT`, `SAGEMAKER_MU
 `SAGEMAKER_SAFE_PORT_RANGE`). A value that makes no sense ends the start with one line that says so.
 
 This page is made from `container/settings.py` and `handler/settings.py` by `make docs`.
+
+| variable | default | meaning |
+|---|---|---|
+"""
+LOCAL_HEAD = """
+## `mme local`
+
+The limits of the [local endpoint](10-local.md). They are the platform's unless somebody wants to
+see what happens at one without waiting for it. These are variables of `mme local` itself, not of
+the containers that it starts, and the table is made from `mme/local/settings.py`.
 
 | variable | default | meaning |
 |---|---|---|
@@ -57,7 +68,8 @@ class Fault(NamedTuple):
 def settings_page() -> str:
     """The text of 03-settings.md."""
     rows = [_row(setting) for side in (Container, Handler) for setting in fields(side)]
-    return SETTINGS_HEAD + "".join(rows)
+    local = [_row(setting) for setting in fields(Local)]
+    return SETTINGS_HEAD + "".join(rows) + LOCAL_HEAD + "".join(local)
 
 
 def _row(setting: "Field[Any]") -> str:

@@ -100,10 +100,11 @@ class Room:
 
     Args:
         reserve: bytes that stay free for everything but models; 0 for the usual.
+        most: bytes that all models may take together; 0 for whatever there is.
     """
 
-    def __init__(self, reserve: int = 0) -> None:
-        self._reserve = reserve
+    def __init__(self, reserve: int = 0, most: int = 0) -> None:
+        self._reserve, self._most = reserve, most
         self._unseen = 0  # bytes that came in since memory was last looked at
         self._look_at = 0  # how many may, before it is looked at again
         self._freed = 0  # bytes of unloaded models that the heap can use again
@@ -139,6 +140,13 @@ class Room:
             HandlerError: 507, there is no room for it.
         """
         with self._lock:
+            if self._most and self._held + size > self._most:
+                raise HandlerError(
+                    Fault.OUT_OF_MEMORY,
+                    f"no memory for a model of {size / MIB:.1f} MB: models hold "
+                    f"{self._held / MIB:.1f} of {self._most / MIB:.1f} MB; unload models and try "
+                    "again",
+                )
             again = min(size, self._freed)  # the heap has this much from models that went
             need = size - again
             if self._unseen + need > self._look_at:

@@ -54,7 +54,7 @@ class Service:
         self._models: dict[str, Model] = {}
         self._bytes: dict[str, int] = {}  # of memory that each takes
         self.settings = settings
-        self._room = Room(settings.memory_reserve_mb * MIB)
+        self._room = Room(settings.memory_reserve_mb * MIB, settings.model_memory_mb * MIB)
         self._disposables: Disposables | None = None
 
     def use(self, disposables: Disposables) -> None:

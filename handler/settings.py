@@ -49,6 +49,13 @@ class Settings:
         "platform unloads others; 0 reserves 64 MB and a sixteenth of the container's limit.",
     )
 
+    model_memory_mb: int = _setting(
+        "MME_MODEL_MEMORY_MB",
+        0,
+        "Memory for models: one that would take more is refused with 507, as on a smaller instance; "
+        "0 lets them take what the container's limit leaves.",
+    )
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
         """Read the environment.
@@ -68,13 +75,18 @@ class Settings:
         threads = environ.get("MME_THREADS", "").strip() or "1"
         if not (threads.isascii() and threads.isdigit() and 1 <= int(threads) <= _MOST_THREADS):
             raise SettingsError(f"MME_THREADS is {threads!r}: it must be 1 to {_MOST_THREADS}")
-        numbers = {"MME_MEMORY_RESERVE_MB": "0", "MME_MAX_RESPONSE_BYTES": "104857600"}
+        numbers = {
+            "MME_MEMORY_RESERVE_MB": "0",
+            "MME_MODEL_MEMORY_MB": "0",
+            "MME_MAX_RESPONSE_BYTES": "104857600",
+        }
         for variable in numbers:
             text = numbers[variable] = environ.get(variable, "").strip() or numbers[variable]
             if not (text.isascii() and text.isdigit() and len(text) < 10):
                 raise SettingsError(f"{variable} is {text!r}: it must be a number")
         return cls(
             memory_reserve_mb=int(numbers["MME_MEMORY_RESERVE_MB"]),
+            model_memory_mb=int(numbers["MME_MODEL_MEMORY_MB"]),
             max_response_bytes=int(numbers["MME_MAX_RESPONSE_BYTES"]),
             default_accept=accept or content_types.JSON,
             libsvm_base=int(base or 0),

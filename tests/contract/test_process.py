@@ -117,6 +117,33 @@ def test_no_port_but_the_public_one(serve: Serve) -> None:
     assert ports == {server.port}
 
 
+def test_bind_address(serve: Serve) -> None:
+    """With an address to listen on, no other address is open."""
+    server = serve(MME_BIND_ADDRESS="127.0.0.1")
+    for address in ("127.0.0.2", "::1"):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((address, server.port), timeout=STOP_SECONDS)
+    none = serve(healthy=False, MME_BIND_ADDRESS="203.0.113.1")  # of nobody, for documents
+    output, _ = none.process.communicate(timeout=START_SECONDS)
+    assert none.process.returncode == 1
+    assert "of 203.0.113.1 cannot be used" in output
+
+
+@pytest.mark.parametrize("shards", ["1", "2"])
+def test_memory_for_models(serve: Serve, shards: str) -> None:
+    """Models take no more than the memory that is given to them, all shards together: 507."""
+    server = serve(MME_MODEL_MEMORY_MB="4", MME_SHARDS=shards)
+    url = server.put("m", {"m.ubj": saved(train(max_depth=8, num_parallel_tree=8))})
+    loaded = 0
+    while (reply := server.client.load(f"m{loaded}", url)).status == 200:
+        loaded += 1
+        assert loaded < 100
+    assert "models hold" in error_of(507, reply.body)
+    assert loaded > 2
+    assert server.client.unload("m0").status == 200
+    assert server.client.load("m0", url).status == 200
+
+
 def test_a_port_that_mms_refuses(serve: Serve) -> None:
     """The public port may be above 32767, which MMS itself cannot listen on."""
     port = next(port for port in range(55555, 65536) if _free(port))

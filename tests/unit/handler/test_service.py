@@ -91,6 +91,18 @@ def test_room_for_what_went() -> None:
         room.take(1)
 
 
+def test_room_for_so_much() -> None:
+    """All models together take no more than they may; what went makes room."""
+    room = Room(most=10 * MIB)
+    room.take(6 * MIB)
+    with pytest.raises(HandlerError) as error:
+        room.take(5 * MIB)
+    assert error.value.fault is Fault.OUT_OF_MEMORY
+    assert "models hold 6.0 of 10.0 MB" in error.value.message
+    room.free(6 * MIB)
+    room.take(5 * MIB)
+
+
 def test_room_for_what_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the limit a model may take another's place, though something else has grown meanwhile."""
     limit = 1000 * MIB
