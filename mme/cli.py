@@ -15,6 +15,8 @@ COMMANDS = {
     "serve": "run the container's processes here",
     "houses": "write the story's data: houses of ten cities",
     "train": "train one model for each value of a column, in parallel",
+    "local": "a SageMaker endpoint on this machine, for unchanged boto3 code",
+    "invoke": "ask one model of an endpoint, here or on AWS",
     "demo": "the whole story: data, training, serving, cold and warm",
 }
 _INTERRUPTED = 130  # as a shell reports a command that Ctrl-C ended; here also one nobody reads

@@ -1,4 +1,4 @@
-"""``mme serve`` as a process of its own: started, waited for, stopped."""
+"""``mme serve`` and ``mme local`` as processes of their own: started, waited for, stopped."""
 
 import os
 import signal
@@ -14,6 +14,7 @@ from mme.client import Client
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0  # longer than the container's own drain
 _POLL_SECONDS = 0.01
+LOCAL_READY = "ready\n"  # the line that ``mme local`` prints when its endpoints are in service
 
 
 class ServeProcess:
@@ -71,6 +72,65 @@ class ServeProcess:
         self.client.close()
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+
+class LocalProcess:
+    """A running ``mme local``, with what its clients need to find it.
+
+    Args:
+        state: the folder that it keeps things in.
+        words: options beside it.
+        environ: variables beside those of this process.
+    """
+
+    def __init__(
+        self, state: Path, *words: str, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        options = ["--port", str(self.port), "--state", str(state), *words]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mme", "local", *options],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | dict(environ or {}),
+        )
+        self.said: list[str] = []
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What ``mme local env`` would have a shell export."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def wait_ready(self) -> None:
+        """Return as soon as it says that all is ready.
+
+        Raises:
+            RuntimeError: it ended.
+        """
+        for line in self.process.stdout or ():
+            self.said.append(line.rstrip())
+            if line == LOCAL_READY:
+                return
+        raise RuntimeError(f"mme local ended with {self.process.wait()}: {self.said}")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; the exit status.
+
+        Raises:
+            subprocess.TimeoutExpired: it did not end in time.
+        """
+        self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=STOP_SECONDS)
+        self.said += output.splitlines()
+        return self.process.returncode
 
 
 def free_port() -> int:

@@ -9,7 +9,7 @@ class SettingsError(Exception):
     """An environment variable holds what it cannot mean; the message says what it may."""
 
 
-def _setting(variable: str, default: float, help_text: str) -> Any:
+def _setting(variable: str, default: int, help_text: str) -> Any:
     return field(default=default, metadata={"variable": variable, "help": help_text})
 
 
@@ -17,6 +17,7 @@ def _setting(variable: str, default: float, help_text: str) -> Any:
 class Settings:
     """What the environment may change. docs/03-settings.md is made from this class."""
 
+    port: float = _setting("MME_LOCAL_PORT", 4599, "Where it listens, if `--port` does not say.")
     invoke_seconds: float = _setting(
         "MME_LOCAL_INVOKE_SECONDS",
         60,

@@ -1,0 +1,348 @@
+"""The models of one instance: downloaded, loaded once for all who wait, asked, evicted."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mme import artifacts
+from mme.local import faults
+from mme.local.deployment import Variant
+from mme.local.faults import InvokeError
+from mme.local.history import Events
+from mme.local.instance_types import GIB, shape
+from mme.local.meter import Meter
+from mme.local.objects import Objects
+from mme.local.settings import Settings
+from mme.local.shelf import Shelf
+from mme.local.wire import Answer, LostError, Part, Wire
+from mme.residency import Held, Outcome, Residency
+
+_LOADS_A_CPU = 4
+_ROOM_SECONDS = 0.05  # between two looks whether a model that is in use may go
+_NAME_DIGITS = 32
+_JSON = b"Content-Type: application/json\r\n"
+_OK, _NOT_FOUND, _CONFLICT, _NO_MEMORY = 200, 404, 409, 507
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all instances of an endpoint share."""
+
+    endpoint: str
+    region: str
+    account: str
+    objects: Objects
+    meter: Meter
+    events: Events
+    settings: Settings
+
+
+class Served(NamedTuple):
+    """A container's answer, whether its model was loaded already, and the seconds it took."""
+
+    answer: Answer
+    hit: bool
+    seconds: float
+
+
+class ModelCache:
+    """The models of one instance.
+
+    Args:
+        instance: its id.
+        variant: that the instance runs.
+        root: its model root, here.
+        model_root: the same, as the container sees it.
+        wire: to the container.
+        around: what it shares with others.
+    """
+
+    def __init__(
+        self,
+        instance: str,
+        variant: Variant,
+        root: Path,
+        model_root: str,
+        wire: Wire,
+        around: Surroundings,
+    ) -> None:
+        self._wire = wire
+        self._instance, self._variant, self._model_root = instance, variant, model_root
+        self._around, self._settings = around, around.settings
+        self.memory = Residency(floor_seconds=self._settings.floor_seconds)
+        capacity = variant.volume_gb * GIB
+        self.shelf = Shelf(root, capacity, self._in_use, self._off_the_disk)
+        self.targets: dict[str, str] = {}  # by model name
+        self._names: dict[str, str] = {}
+        self._loads: dict[str, asyncio.Task[None]] = {}
+        self._unloads: dict[str, asyncio.Task[None]] = {}
+        self._failures: dict[str, tuple[float, InvokeError]] = {}
+        self._few = asyncio.Semaphore(_LOADS_A_CPU * shape(variant.instance_type)[0])
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def name_of(self, target: str) -> str:
+        """The opaque name of a target model in the container."""
+        name = self._names.get(target)
+        if name is None:
+            key = f"{self._variant.model_data_url}{target}".encode()
+            name = self._names[target] = hashlib.sha256(key).hexdigest()[:_NAME_DIGITS]
+            self.targets[name] = target
+        return name
+
+    def holds(self, target: str) -> bool:
+        """Whether the model is loaded here, or being so."""
+        name = self.name_of(target)
+        return name in self.memory or name in self._loads
+
+    def pins(self, target: str) -> int:
+        """Requests for the model that are in flight here."""
+        held = self.memory.get(self.name_of(target))
+        return 0 if held is None else held.pins
+
+    def _in_use(self, name: str) -> bool:
+        return name in self.memory or name in self._loads or name in self._unloads
+
+    async def invoke(
+        self, target: str, body: bytes, headers: bytes, deadline: float, on_part: Part | None
+    ) -> Served:
+        """As ``Instance.invoke``, of a multi-model container."""
+        name = self.name_of(target)
+        outcome = self.memory.request(name, time.monotonic())
+        meter, variant = self._around.meter, self._variant.name
+        meter.count(variant, "ModelCacheHit", 1.0 if outcome is Outcome.HIT else 0.0)
+        reloaded = False
+        while True:
+            while (held := self.memory.get(name)) is None:
+                await self._wait_for(name, deadline)
+            held.pins += 1
+            try:
+                path = b"/models/%b/invoke" % name.encode()
+                served = await ask(self._wire, path, body, headers, deadline, on_part)
+            finally:
+                held.pins -= 1
+            if served.answer.status != _NOT_FOUND or reloaded or not await self._has_lost(name):
+                break
+            self.memory.remove(name)
+            reloaded = True
+        if not self._variant.cache_enabled and not held.pins:
+            self._spawn(self._forget(name))
+        return served._replace(hit=outcome is Outcome.HIT)
+
+    async def _has_lost(self, name: str) -> bool:
+        """Whether a 404 was the container's, which does not know the model any more."""
+        answer = await self._wire.ask(b"GET", b"/models/%b" % name.encode())
+        return answer.status == _NOT_FOUND
+
+    async def _wait_for(self, name: str, deadline: float) -> None:
+        """Wait until the model is loaded, by one load for all who wait."""
+        begun = time.monotonic()
+        failure = self._failures.get(name)
+        if failure is not None:
+            if begun < failure[0]:
+                raise failure[1]
+            del self._failures[name]
+        load = self._loads.get(name)
+        if load is None:
+            self.memory.begin(name)
+            load = self._loads[name] = asyncio.create_task(self._load(name))
+            load.add_done_callback(lambda task: self._load_has_ended(name, task))
+        try:
+            async with asyncio.timeout_at(loop_time(deadline)):
+                await asyncio.shield(load)
+        except TimeoutError:
+            raise faults.not_ready(self.targets[name]) from None
+        except asyncio.CancelledError:
+            if load.cancelled():
+                raise LostError("the instance has been stopped") from None
+            raise
+        finally:
+            waited = time.monotonic() - begun
+            self._around.meter.duration(self._variant.name, "ModelLoadingWaitTime", waited)
+
+    def _load_has_ended(self, name: str, task: "asyncio.Task[None]") -> None:
+        del self._loads[name]
+        if name not in self.memory:
+            self.memory.failed(name)
+        if not task.cancelled():
+            task.exception()  # whoever waits has it; nobody need wait any more
+
+    def _remember(self, name: str, error: InvokeError) -> InvokeError:
+        """Answer requests for the model with this error for a while, without another load."""
+        now = time.monotonic()
+        for old in [old for old, (until, _) in self._failures.items() if until <= now]:
+            del self._failures[old]
+        self._failures[name] = (now + self._settings.failure_seconds, error)
+        return error
+
+    async def _load(self, name: str) -> None:
+        """Download, unpack, load; whatever the requests for it do meanwhile."""
+        async with self._few:
+            if (unload := self._unloads.get(name)) is not None:
+                await asyncio.shield(unload)
+            if name not in self.shelf:
+                await self._download(name)
+            begun = time.monotonic()
+            answer = await self._load_with_room(name)
+            meter, variant = self._around.meter, self._variant.name
+            meter.duration(variant, "ModelLoadingTime", time.monotonic() - begun)
+            if answer.status not in (_OK, _CONFLICT):
+                await self._delete(name)  # Multi Model Server keeps what it failed to load
+                await self.shelf.drop(name)
+                raise self._remember(name, self._model_error(answer.status, answer.body))
+            self.shelf.residency.request(name, time.monotonic())
+            self.memory.loaded(name, self.shelf.size(name), time.monotonic())
+
+    async def _download(self, name: str) -> None:
+        target = self.targets[name]
+        url = f"{self._variant.model_data_url}{target}"
+        begun = time.monotonic()
+        try:
+            await self.shelf.put(name, self.archive(url))
+        except FileNotFoundError:
+            bucket, _, key = url.removeprefix("s3://").partition("/")
+            raise faults.no_object(bucket, key) from None
+        except artifacts.ArtifactError as error:
+            damaged = faults.invalid(
+                f'Failed to extract model data archive from URL "{url}": {error}. Please ensure '
+                "that the object located at the URL is a valid tar.gz archive."
+            )
+            raise self._remember(name, damaged) from None
+        seconds = time.monotonic() - begun
+        self._around.meter.duration(self._variant.name, "ModelDownloadingTime", seconds)
+
+    def archive(self, url: str) -> Path:
+        """The file of an S3 object, which need not exist."""
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        try:
+            return self._around.objects.path(bucket, key)
+        except ValueError as error:  # no object can have that key
+            raise FileNotFoundError(str(error)) from None
+
+    async def _load_with_room(self, name: str) -> Answer:
+        """Load; as long as the container lacks memory, unload others, more each time."""
+        directory = f"{self._model_root}/{name}/model"
+        message = json.dumps({"model_name": name, "url": directory}).encode()
+        give_up, victims = time.monotonic() + self._settings.load_seconds, 1
+        headers = _JSON + b"X-Amzn-SageMaker-Target-Model: %b\r\n" % header(self.targets[name])
+        while True:
+            try:
+                answer = await self._manage(b"POST", b"/models", message, headers, give_up)
+            except TimeoutError:
+                reason = f"the container did not load the model in {self._settings.load_seconds} s"
+                error = self._model_error(0, reason.encode())
+                raise self._remember(name, error) from None
+            if answer.status != _NO_MEMORY or not await self._evict(victims, give_up):
+                return answer
+            victims *= 2
+
+    async def _manage(
+        self, method: bytes, path: bytes, body: bytes, headers: bytes, give_up: float
+    ) -> Answer:
+        async with asyncio.timeout_at(loop_time(give_up)):
+            return await self._wire.ask(method, path, body, headers)
+
+    async def _evict(self, count: int, give_up: float) -> bool:
+        """Unload so many of the least recently used models, or fewer; False if there is none."""
+        gone = 0
+        while gone < count:
+            now = time.monotonic()
+            name = self.memory.victim(now)
+            if name is None:
+                may_go = self.memory.victim_from() or (now if len(self.memory) else None)
+                if gone or may_go is None or now > give_up:
+                    return gone > 0
+                await asyncio.sleep(max(_ROOM_SECONDS, may_go - now))
+                continue
+            await self._unload(name, "the container lacked memory (507)")
+            gone += 1
+        return True
+
+    async def _unload(self, name: str, reason: str) -> None:
+        """Evict a model from memory; it stays on the disk."""
+        held = self.memory.evict(name)
+        self._note_eviction(name, held, reason)
+        await self._delete(name)
+
+    async def _delete(self, name: str) -> None:
+        """Have the container unload a model that counts as gone already."""
+        task = self._unloads.get(name)
+        if task is None:
+            task = self._unloads[name] = asyncio.create_task(self._ask_to_unload(name))
+            task.add_done_callback(lambda _: self._unloads.pop(name, None))
+        await asyncio.shield(task)
+
+    async def _ask_to_unload(self, name: str) -> None:
+        begun = time.monotonic()
+        path = b"/models/%b" % name.encode()
+        give_up = begun + self._settings.load_seconds
+        with contextlib.suppress(LostError, TimeoutError):  # then it has gone with its container
+            await self._manage(b"DELETE", path, b"", b"", give_up)
+        seconds = time.monotonic() - begun
+        self._around.meter.duration(self._variant.name, "ModelUnloadingTime", seconds)
+
+    async def _forget(self, name: str) -> None:
+        """With caching disabled: unload, and delete from the disk."""
+        if self.memory.remove(name) is not None:
+            await self._delete(name)
+            if name not in self._loads:
+                await self.shelf.drop(name)
+
+    def _off_the_disk(self, name: str, held: Held) -> None:
+        self._note_eviction(name, held, "the disk was full")
+
+    def _note_eviction(self, name: str, held: Held, reason: str) -> None:
+        self._around.events.evicted(
+            endpoint=self._around.endpoint,
+            instance=self._instance,
+            model=self.targets[name],
+            reason=reason,
+            size_bytes=held.size,
+            idle_seconds=round(time.monotonic() - held.used_at, 1),
+        )
+
+    def _model_error(self, status: int, body: bytes) -> InvokeError:
+        around = self._around
+        return faults.of_model(around.endpoint, around.region, around.account, status, body)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def relieve(self, share: float, reason: str) -> None:
+        """Unload that share of the models, the least recently used, and one at least."""
+        for _ in range(max(1, round(share * len(self.memory)))):
+            if (name := self.memory.victim(time.monotonic())) is None:
+                return
+            await self._unload(name, reason)
+
+    def close(self) -> None:
+        """Give up what is being done."""
+        for task in (*self._loads.values(), *self._unloads.values(), *self._tasks):
+            task.cancel()
+
+
+async def ask(
+    wire: Wire, path: bytes, body: bytes, headers: bytes, deadline: float, on_part: Part | None
+) -> Served:
+    """Have the container answer an invocation before the deadline."""
+    begun = time.monotonic()
+    async with asyncio.timeout_at(loop_time(deadline)):
+        answer = await wire.ask(b"POST", path, body, headers, on_part)
+    return Served(answer, True, time.monotonic() - begun)
+
+
+def header(text: str) -> bytes:
+    """A header's value that cannot be two."""
+    return text.encode("utf-8").translate(None, b"\r\n\0")
+
+
+def loop_time(deadline: float) -> float:
+    """The event loop's time at a time of the monotonic clock."""
+    return asyncio.get_running_loop().time() + deadline - time.monotonic()

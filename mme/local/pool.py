@@ -1,0 +1,189 @@
+"""The instances of one variant: as many as wanted, each replaced when it fails."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mme.local import faults
+from mme.local.cache import Surroundings
+from mme.local.container import Container, ContainerError
+from mme.local.deployment import Variant
+from mme.local.instance import Instance, State
+from mme.local.routing import choose
+
+_DRAIN_SECONDS = 60.0  # as long as an invocation may take
+_FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 0.5, 30.0  # before a replacement is tried again
+
+# id, what it shares, variant, the folder of the instance -> its container, not started
+Make = Callable[[str, Surroundings, Variant, Path], Container]
+
+
+class Pool:
+    """One variant's instances.
+
+    Args:
+        variant: what each of them runs.
+        make: makes a container for one.
+        folder: where each has a folder.
+        around: what they share.
+    """
+
+    def __init__(self, variant: Variant, make: Make, folder: Path, around: Surroundings) -> None:
+        self.variant, self.weight = variant, variant.weight
+        self.wanted = variant.instance_count
+        self.instances: list[Instance] = []
+        self._make, self._folder, self._around = make, folder, around
+        self._waiters: list[asyncio.Future[None]] = []
+        self._tending: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def in_service(self) -> list[Instance]:
+        """Those that answer."""
+        return [one for one in self.instances if one.state is State.IN_SERVICE]
+
+    async def start(self) -> None:
+        """Start all instances, at once.
+
+        Raises:
+            ContainerError: of the first that does not start.
+        """
+        await self._add(self.wanted)
+
+    async def _add(self, count: int) -> None:
+        added = [self._new() for _ in range(count)]
+        starts = (one.start() for one in added)
+        ends = await asyncio.gather(*starts, return_exceptions=True)
+        errors = [error for error in ends if error is not None]
+        if errors:
+            for instance in added:
+                self._end(instance)
+            raise errors[0]
+        for instance in added:
+            self._watch(instance)
+        self._notify()
+
+    def _new(self) -> Instance:
+        identity = f"i-{secrets.token_hex(9)[:17]}"
+        home = self._folder / identity
+        container = self._make(identity, self._around, self.variant, home)
+        instance = Instance(identity, self.variant, container, home, self._around)
+        self.instances.append(instance)
+        return instance
+
+    def _watch(self, instance: Instance) -> None:
+        task = asyncio.create_task(self._tend(instance))
+        self._tending.add(task)
+        task.add_done_callback(self._tending.discard)
+
+    async def _tend(self, instance: Instance) -> None:
+        """Watch an instance; when it fails, put another in its place."""
+        reason = await instance.watch()
+        self._note(f"{instance.identity} is replaced: {reason}")
+        self._end(instance)
+        rest = _FIRST_REST_SECONDS
+        while len(self._staying()) < self.wanted:
+            try:
+                await self._add(1)
+                return
+            except ContainerError as error:
+                self._note(f"a replacement does not start: {error}")
+            await asyncio.sleep(rest)
+            rest = min(2 * rest, _LONGEST_REST_SECONDS)
+
+    def _staying(self) -> list[Instance]:
+        return [one for one in self.instances if one.state is not State.DRAINING]
+
+    def _note(self, message: str) -> None:
+        self._around.events.failed(
+            endpoint=self._around.endpoint,
+            model=None,
+            status="",
+            type="InstanceFailed",
+            message=message,
+        )
+
+    def _end(self, instance: Instance, drain_seconds: float = 0.0) -> None:
+        """Take an instance out; it ends when it has answered what is in flight."""
+
+        async def end() -> None:
+            await instance.stop(drain_seconds)
+            self.instances.remove(instance)
+
+        if instance.state is State.FAILED:
+            self.instances.remove(instance)
+            work = instance.stop()
+        else:
+            instance.state = State.DRAINING
+            work = end()
+        task = asyncio.create_task(work)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def scale(self, wanted: int) -> None:
+        """Start or end instances until there are so many.
+
+        Raises:
+            ContainerError: one does not start; there are as many as before then.
+        """
+        if wanted > len(self._staying()):
+            await self._add(wanted - len(self._staying()))
+        self.wanted = wanted
+        staying = sorted(self._staying(), key=Instance.weight)
+        for instance in staying[: len(staying) - wanted]:
+            self._end(instance, _DRAIN_SECONDS)
+
+    async def pick(self, target: str, deadline: float) -> Instance:
+        """The instance for a request; waits while there is none in service.
+
+        Raises:
+            InvokeError: 503, there is none before the deadline.
+        """
+        while not (candidates := self.in_service):
+            if self._closed:
+                raise faults.unavailable("The variant has been taken out of service.")
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await asyncio.wait_for(waiter, deadline - time.monotonic())
+            except TimeoutError:
+                raise faults.unavailable("No instance of the variant is in service.") from None
+        return choose(candidates, target)
+
+    def _notify(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def stop(self, drain_seconds: float = 0.0) -> None:
+        """End all instances, each when it has answered what is in flight."""
+        self._closed, self.wanted = True, 0
+        self._notify()
+        for task in self._tending:
+            task.cancel()
+        await asyncio.gather(*self._tending, return_exceptions=True)
+        for instance in self._staying():
+            self._end(instance, drain_seconds)
+        await asyncio.gather(*self._ending)
+
+
+async def start_all(pools: dict[str, Pool]) -> None:
+    """Start the pools of a deployment; when one does not start, end them all.
+
+    Raises:
+        ContainerError: of the first that does not start.
+    """
+    try:
+        await asyncio.gather(*(pool.start() for pool in pools.values()))
+    except BaseException:
+        await stop_all(pools)
+        raise
+
+
+async def stop_all(pools: dict[str, Pool], drain_seconds: float = 0.0) -> None:
+    """End the pools of a deployment."""
+    await asyncio.gather(*(pool.stop(drain_seconds) for pool in pools.values()))

@@ -1,0 +1,75 @@
+"""The moto child as a process of its own, and real clients of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+START_SECONDS = 30
+STOP_SECONDS = 10
+
+
+class MotoChild:
+    """A running child that keeps its state below a folder."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mme.local.moto_child", "--state", str(state)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"AWS_EC2_METADATA_DISABLED": "true"},
+        )
+        assert self.process.stdout is not None
+        self.port = int(json.loads(self.process.stdout.readline())["port"])
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def s3(self) -> Path:
+        """The folder of the buckets."""
+        return self.state / "s3"
+
+    def client(self, service: str, **config: Any) -> Any:
+        """A client of boto3."""
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(**config),
+        )
+
+    def memory_bytes(self) -> int:
+        """What it holds now, and alone."""
+        lines = Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines()
+        private = [line.split() for line in lines if line.startswith(("Private_", "Swap:"))]
+        return sum(int(words[1]) for words in private) * 1024
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; the exit status."""
+        self.process.send_signal(number)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return self.process.wait(STOP_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MotoChild]:
+    """One child for all tests that leave each other's buckets, streams and metrics alone."""
+    child = MotoChild(tmp_path_factory.mktemp("moto") / "state")
+    yield child
+    if child.process.poll() is None:
+        assert child.stop() == 0
