@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import check, data, measures, models, path, report, wrk
+from benchmarks import check, data, local, measures, models, path, report, wrk
 from benchmarks.measures import Figures
 from benchmarks.systems import (
     DirectWorker,
@@ -32,6 +32,15 @@ from mme.client import Client
 LARGE = "large"
 
 
+class LocalPlan(NamedTuple):
+    """How much of ``mme local``: models in the catalogue, memory for them, requests, rounds."""
+
+    models: int
+    memory_mb: int
+    requests: int
+    rounds: int
+
+
 class Plan(NamedTuple):
     """How much is measured."""
 
@@ -46,6 +55,7 @@ class Plan(NamedTuple):
     rounds: int
     seconds: int
     beside: int
+    local: LocalPlan
 
 
 FULL = Plan(
@@ -60,6 +70,7 @@ FULL = Plan(
     rounds=5,
     seconds=3,
     beside=2000,
+    local=LocalPlan(models=100_000, memory_mb=53, requests=60_000, rounds=12),
 )
 QUICK = Plan(
     ours=(0, 100, 1000),
@@ -73,6 +84,7 @@ QUICK = Plan(
     rounds=2,
     seconds=1,
     beside=300,
+    local=LocalPlan(models=2000, memory_mb=5, requests=2000, rounds=4),
 )
 
 
@@ -248,6 +260,10 @@ class Run:
         checked = check.milliseconds(self._model, self._directory("path check"))
         return {"stages": stages, "worker_us": worker, "check": checked}
 
+    def local(self) -> Figures:
+        """What the local endpoint's front costs, and a catalogue that does not fit in memory."""
+        return local.measure(self._directory("local"), self._model, *self._plan.local)
+
     def resident(self, count: int) -> Figures:
         """How so many models live in one container: each loaded, and each answering."""
         system = Ours(self._directory("resident"), count + self._plan.samples, self._model)
@@ -262,7 +278,7 @@ def main() -> int:
     """Run, show what was seen, and write it unless it was a quick run."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less of all; writes nothing")
-    parts = ("cold", "warm", "beside", "path")
+    parts = ("cold", "warm", "beside", "path", "local")
     parser.add_argument("--only", choices=parts, help="one part of it")
     parser.add_argument("--resident", type=int, metavar="N", help="only: N models in one container")
     parser.add_argument("--report", action="store_true", help="only: write the tables again")

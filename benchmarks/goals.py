@@ -137,4 +137,31 @@ def judge(results: Results) -> list[Goal]:
             resident >= 200_000,
             resident >= 100_000,
         ),
+        *_of_local(results),
+    ]
+
+
+def _of_local(results: Results) -> list[Goal]:
+    """Those of ``mme local``."""
+    if "local" not in results:
+        return []
+    front, zipf = results["local"]["front"], results["local"]["zipf"]
+    return [
+        Goal(
+            "`mme local`: what its front adds to one row, median",
+            f"+ {front['added_us'] / 1000:.2f} ms",
+            "0.4 ms",
+            "0.4 ms",
+            front["added_us"] <= 400,
+            front["added_us"] <= 400,
+        ),
+        Goal(
+            f"`mme local`: {results['local']['models']:,} models in the catalogue, by Zipf's law",
+            f"{zipf['resident']:,} resident, memory + {zipf['grown_mb']:.0f} MB over "
+            f"{zipf['requests']:,} requests",
+            "2,000 resident, + 20 MB",
+            "2,000 resident, + 50 MB",
+            zipf["resident"] >= 1900 and zipf["grown_mb"] <= 20,
+            zipf["resident"] >= 1900 and zipf["grown_mb"] <= 50,
+        ),
     ]

@@ -193,7 +193,8 @@ def _front(local: LocalProcess, rounds: int) -> Figures:
 
 def _zipf(local: LocalProcess, models: int, requests: int) -> Figures:
     """Requests by Zipf's law over all models; the second half of them is measured."""
-    numbers = np.minimum(np.random.default_rng(1).zipf(ZIPF, requests) - 1, models - 1)
+    shares = np.arange(1, models + 1) ** -ZIPF
+    numbers = np.random.default_rng(1).choice(models, requests, p=shares / shares.sum())
     first, second = np.array_split(numbers, 2)
     _ask_all(local, first)
     before, memory = _instance(local), memory_bytes(local.process.pid)

@@ -19,6 +19,8 @@ COMMANDS = {
     "invoke": "ask one model of an endpoint, here or on AWS",
     "demo": "the whole story: data, training, serving, cold and warm",
 }
+# What a command needs beyond what the container has, as pip calls it; else "train".
+_EXTRAS = {"local": "local", "invoke": "aws"}
 _INTERRUPTED = 130  # as a shell reports a command that Ctrl-C ended; here also one nobody reads
 
 
@@ -66,7 +68,8 @@ def _run(name: str, words: list[str]) -> int:
     try:
         command = importlib.import_module(f"mme.{name}")
     except ModuleNotFoundError as error:
-        sys.stderr.write(f"mme {name}: {error.name} is missing: pip install 'xgboost-mme[train]'\n")
+        extra = f"xgboost-mme[{_EXTRAS.get(name, 'train')}]"
+        sys.stderr.write(f"mme {name}: {error.name} is missing: pip install '{extra}'\n")
         return 1
     parser = argparse.ArgumentParser(prog=f"mme {name}", description=COMMANDS[name])
     command.add_arguments(parser)

@@ -5,7 +5,7 @@ import math
 import threading
 import time
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from moto.cloudwatch.exceptions import (
@@ -43,8 +43,8 @@ class Metric:
         self._bins: dict[tuple[int, str], Histogram] = {}
         self._next_sweep = 0.0
 
-    def __bool__(self) -> bool:
-        return bool(self._bins)
+    def __len__(self) -> int:
+        return len(self._bins)
 
     def add(self, start: int, unit: str, put: Callable[[Histogram], None]) -> None:
         """Change what was seen in a bin."""
@@ -75,9 +75,10 @@ class Metric:
         """What was seen in each period, by its start and unit, in order."""
         found: dict[tuple[int, str], Histogram] = {}
         first = start - start % period
-        for (second, of), values in sorted(self._bins.items(), key=lambda item: item[0]):
-            if first <= second < end and unit in (None, of):
-                found.setdefault((second - second % period, of), Histogram()).merge(values)
+        for second, of in sorted(key for key in self._bins if first <= key[0] < end):
+            if unit in (None, of):
+                together = found.setdefault((second - second % period, of), Histogram())
+                together.merge(self._bins[second, of])
         return found
 
 
@@ -108,7 +109,9 @@ class HistogramBackend(CloudWatchBackend):
                 metric = self._metrics.setdefault(key, Metric())
                 if start > now - _KEPT_SECONDS:
                     metric.add(start, datum.get("Unit") or "None", _putter(datum))
+            for metric in self._metrics.values():
                 metric.sweep(now)
+            self._metrics = {key: metric for key, metric in self._metrics.items() if metric}
 
     def _histograms(
         self, key: MetricKey, start: float, end: float, period: int, unit: str | None
@@ -117,10 +120,7 @@ class HistogramBackend(CloudWatchBackend):
             raise InvalidParameterValue("The parameter Period must be 1 or more.")
         with self._lock:
             metric = self._metrics.get(key)
-            if metric is None:
-                return {}
-            metric.sweep(time.time())
-            return metric.within(start, end, period, unit)
+            return {} if metric is None else metric.within(start, end, period, unit)
 
     def statistics(
         self,
@@ -203,7 +203,7 @@ class HistogramBackend(CloudWatchBackend):
     ) -> tuple[str | None, list[Any]]:
         """The metrics that have values, which may have more dimensions than are asked for."""
         with self._lock:
-            keys = sorted(key for key, metric in self._metrics.items() if metric)
+            keys = sorted(self._metrics)
         wanted = [(one["Name"], one.get("Value")) for one in dimensions]
         found = [
             {

@@ -22,6 +22,10 @@ class Histogram:
         self._least, self._most = math.inf, -math.inf
         self.total = 0.0
 
+    def __len__(self) -> int:
+        """The different values that are kept."""
+        return len(self._counts)
+
     def __bool__(self) -> bool:
         return bool(self._counts) or self._set_count > 0
 

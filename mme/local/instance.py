@@ -19,6 +19,7 @@ _PING_SECONDS = 2.0  # the platform's limit for an answer to /ping
 _BAD_PINGS = 3  # in a row, before an instance is replaced
 _FULL_SHARE, _LOW_SHARE = 0.95, 0.9  # of memory: models go from the first on, down to the second
 _DOUBT_SECONDS = 10.0  # for an instance that lost a request to answer /ping again
+_STOP_SECONDS, _FAILED_SECONDS = 30.0, 2.0  # from SIGTERM to SIGKILL, as the platform has it
 _OK = 200
 
 
@@ -218,14 +219,16 @@ class Instance:
 
     async def stop(self, drain_seconds: float = 0.0) -> None:
         """Let what is in flight come to its end, then end the container and leave nothing."""
+        patience = _FAILED_SECONDS
         if self.state is not State.FAILED:
+            patience = _STOP_SECONDS
             self.state = State.DRAINING
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), drain_seconds)
         self.state = State.FAILED
         self.cache.close()
-        await self.container.stop()
-        self._wire.close()
+        self._wire.close()  # what still waits for an answer is asked of another instance
+        await self.container.stop(patience)
         self._around.meter.forget(self.identity)
         await asyncio.to_thread(shutil.rmtree, self._home, ignore_errors=True)
 

@@ -36,7 +36,8 @@ class Pool:
         self.instances: list[Instance] = []
         self._make, self._folder, self._around = make, folder, around
         self._waiters: list[asyncio.Future[None]] = []
-        self._tending: set[asyncio.Task[None]] = set()
+        self._tending: dict[Instance, asyncio.Task[None]] = {}
+        self._replacing: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -75,15 +76,18 @@ class Pool:
         return instance
 
     def _watch(self, instance: Instance) -> None:
-        task = asyncio.create_task(self._tend(instance))
-        self._tending.add(task)
-        task.add_done_callback(self._tending.discard)
+        self._tending[instance] = asyncio.create_task(self._tend(instance))
 
     async def _tend(self, instance: Instance) -> None:
-        """Watch an instance; when it fails, put another in its place."""
+        """Watch an instance; when it fails, have another put in its place."""
         reason = await instance.watch()
         self._note(f"{instance.identity} is replaced: {reason}")
         self._end(instance)
+        task = asyncio.create_task(self._replace())
+        self._replacing.add(task)
+        task.add_done_callback(self._replacing.discard)
+
+    async def _replace(self) -> None:
         rest = _FIRST_REST_SECONDS
         while len(self._staying()) < self.wanted:
             try:
@@ -113,6 +117,9 @@ class Pool:
             await instance.stop(drain_seconds)
             self.instances.remove(instance)
 
+        tending = self._tending.pop(instance, None)
+        if tending is not None and tending is not asyncio.current_task():
+            tending.cancel()
         if instance.state is State.FAILED:
             self.instances.remove(instance)
             work = instance.stop()
@@ -163,11 +170,11 @@ class Pool:
         """End all instances, each when it has answered what is in flight."""
         self._closed, self.wanted = True, 0
         self._notify()
-        for task in self._tending:
-            task.cancel()
-        await asyncio.gather(*self._tending, return_exceptions=True)
         for instance in self._staying():
             self._end(instance, drain_seconds)
+        for task in self._replacing:
+            task.cancel()
+        await asyncio.gather(*self._replacing, return_exceptions=True)
         await asyncio.gather(*self._ending)
 
 

@@ -1,6 +1,5 @@
 """moto's S3 with objects in plain folders: they are there alone, and whatever lies there is one."""
 
-import base64
 import datetime
 import itertools
 import secrets
@@ -21,10 +20,10 @@ from moto.s3.models import (
     s3_backends,
 )
 from moto.s3.utils import STORAGE_CLASS, compute_checksum
-from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
 from mme.local.file_key import KEPT, FileKey, md5
 from mme.local.objects import TEMPORARY, Objects
+from mme.local.parts import checksum, chosen
 from mme.local.records import Records
 
 _REGION = "us-east-1"  # of buckets that somebody has made as folders
@@ -247,14 +246,14 @@ class FolderBackend(S3Backend):
     ) -> FileKey:
         """Join the parts to an object."""
         upload = self._upload(bucket_name, multipart_id)
-        parts = _chosen(upload, body)
+        parts = chosen(upload, body)
         md5s = b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts)
         etag = f"{md5(md5s).hexdigest()}-{len(parts)}"
         kept = {
             "_storage_class": upload.storage or "STANDARD",
             "encryption": upload.sse_encryption,
             "kms_key_id": upload.kms_key_id,
-            **_checksum(upload, parts),
+            **checksum(upload, parts),
         }
         content = itertools.chain.from_iterable(part.blocks() for part in parts)
         key = self._write(bucket_name, upload.key_name, content, kept, etag)
@@ -286,7 +285,8 @@ class FolderBackend(S3Backend):
         after = _last(marker)
         found, more = self._page(bucket.name, prefix, delimiter, after, max_keys)
         keys = [item for item in found if isinstance(item, FileKey)]
-        folders = [item for item in found if isinstance(item, str)]
+        # moto encodes the keys as SDKs ask for, and forgets these.
+        folders = [_encoded(item) for item in found if isinstance(item, str)]
         return keys, folders, more, _token(found) if more and delimiter else None
 
     def list_objects_v2(  # type: ignore[override]  # as above
@@ -365,40 +365,15 @@ class FolderBackend(S3Backend):
 def _fill(file: Path, content: Iterable[bytes]) -> str:
     """Write a file; the MD5 of what is in it."""
     digest = md5()
-    with file.open("xb", buffering=0) as out:
+    with file.open("xb") as out:
         for block in content:
             out.write(block)
             digest.update(block)
     return digest.hexdigest()
 
 
-def _chosen(upload: FakeMultipart, body: Iterable[tuple[int, str]]) -> list[FileKey]:
-    """The parts that an object is to be made of, in order."""
-    parts: list[FileKey] = []
-    for number, etag in body:
-        part = upload.parts.get(number)
-        if not isinstance(part, FileKey) or part.etag.strip('"') != etag.strip('"'):
-            raise exceptions.InvalidPart
-        if parts and parts[-1].contentsize < S3_UPLOAD_PART_MIN_SIZE:
-            raise exceptions.EntityTooSmall
-        parts.append(part)
-    if not parts:
-        raise exceptions.MalformedXML
-    return parts
-
-
-def _checksum(upload: FakeMultipart, parts: Sequence[FileKey]) -> dict[str, Any]:
-    """What is kept of the checksum of checksums, if that is the kind that was asked for."""
-    algorithm = upload.metadata.get("x-amz-checksum-algorithm")
-    if not algorithm or upload.metadata.get("x-amz-checksum-type") == "FULL_OBJECT":
-        return {}
-    sums = b"".join(base64.b64decode(part.checksum_value or "") for part in parts)
-    return {
-        "checksum_algorithm": algorithm,
-        "checksum_type": "COMPOSITE",
-        "checksum_value": compute_checksum(sums, algorithm).decode(),
-        "checksum_parts": len(parts),
-    }
+def _encoded(name: str) -> str:
+    return name.replace("%", "%25").replace("+", "%2B")
 
 
 def _name(item: FileKey | str) -> str:

@@ -42,7 +42,6 @@ class Settler:
         self._locks = {"metrics": asyncio.Lock(), "logs": asyncio.Lock()}
         self._clients: dict[tuple[str, str], Any] = {}
         self._read: dict[Path, int] = {}  # bytes of each file that have been handed over
-        self._streams: set[Path] = set()
 
     async def run(self) -> None:
         """Settle every so often, so that nothing grows here."""
@@ -112,13 +111,11 @@ class Settler:
                 "logGroupName": f"{_GROUP}{endpoint}",
                 "logStreamName": f"{variant}/{file.stem}",
             }
-            if file not in self._streams:
-                already = client.exceptions.ResourceAlreadyExistsException
-                with contextlib.suppress(already):
-                    client.create_log_group(logGroupName=where["logGroupName"])
-                with contextlib.suppress(already):
-                    client.create_log_stream(**where)
-                self._streams.add(file)
+            already = client.exceptions.ResourceAlreadyExistsException
+            with contextlib.suppress(already):
+                client.create_log_group(logGroupName=where["logGroupName"])
+            with contextlib.suppress(already):
+                client.create_log_stream(**where)
             for batch in _by_size(events):
                 client.put_log_events(**where, logEvents=batch)
 

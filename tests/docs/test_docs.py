@@ -76,12 +76,14 @@ def test_commands(page: Path, title: str, checkout: Path) -> None:
     for written, meant in {
         "8080:8080": f"127.0.0.1:{port}:8080",
         "localhost:8080": f"localhost:{port}",
+        "localhost:4599": f"localhost:{port}",
         "--name mme ": f"--name mme-{port} ",
         "docker stop mme\n": f"docker stop mme-{port}\n",
         "docker rm mme\n": f"docker rm mme-{port}\n",
     }.items():
         script = script.replace(written, meant)
-    shutil.rmtree(checkout / "root", ignore_errors=True)
+    for made in ("root", ".mme-local"):
+        shutil.rmtree(checkout / made, ignore_errors=True)
     try:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
@@ -90,6 +92,7 @@ def test_commands(page: Path, title: str, checkout: Path) -> None:
             | {
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
                 "SAGEMAKER_BIND_TO_PORT": str(port),
+                "MME_LOCAL_PORT": str(port),
             },
             capture_output=True,
             text=True,

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.local.moto import moto
 from tests.local.support import Local
 from tests.support import saved, train
+
+__all__ = ["moto"]  # the fixture of the tests that need no more than moto
 
 Start = Callable[..., Local]
 

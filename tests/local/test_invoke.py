@@ -122,7 +122,10 @@ def test_failed_load_is_remembered(local: Local, endpoint: str) -> None:
     assert "damaged" in raised[0].response["OriginalMessage"]
     (instance,) = local.instances(endpoint)
     assert instance["loads"] == before["loads"]
-    loads = _log_lines(local, endpoint, "damaged.tar.gz")
+    # The container writes its lines a moment later, all of them together.
+    loads = wait_until(
+        lambda: _log_lines(local, endpoint, "damaged.tar.gz"), SECONDS, "a line of the log"
+    )
     assert len(loads) == 1
 
 
@@ -183,13 +186,13 @@ def test_not_ready(local: Local, model: bytes, name: str) -> None:
     """A load that takes too long is ModelNotReadyException, once; it goes on, and then serves."""
     local.bucket("not-ready", {"a.tar.gz": model})
     local.create(name, "not-ready")
-    workers = _processes(local, name, "mme-worker") + _processes(local, name, "mme-shard")
-    for pid in workers:
+    gates = _processes(local, name, "container.gate")
+    for pid in gates:
         os.kill(pid, signal.SIGSTOP)
     try:
         raised = error(local, name, "a.tar.gz")
     finally:
-        for pid in workers:
+        for pid in gates:
             os.kill(pid, signal.SIGCONT)
     assert type(raised).__name__ == "ModelNotReadyException"
     assert raised.response["ResponseMetadata"]["HTTPStatusCode"] == 429
@@ -275,36 +278,49 @@ def test_cache_disabled(local: Local, model: bytes, name: str) -> None:
     assert local.instances(name)[0]["loads"] == 2
 
 
-def test_stream(local: Local, endpoint: str) -> None:
-    """A stream's parts are the answer; what fails before it is the same error as without."""
-    runtime = local.client("sagemaker-runtime")
-    asked = {"EndpointName": endpoint, "ContentType": "text/csv", "Body": ROW}
-    answer = runtime.invoke_endpoint_with_response_stream(TargetModel="a.tar.gz", **asked)
-    parts = [event["PayloadPart"]["Bytes"] for event in answer["Body"]]
-    assert json.loads(b"".join(parts)) == local.invoke(endpoint, "a.tar.gz")
-    assert answer["InvokedProductionVariant"] == "AllTraffic"
-    assert answer["ContentType"] == "application/json"
-    with pytest.raises(runtime.exceptions.ModelError):
-        runtime.invoke_endpoint_with_response_stream(
-            TargetModel="a.tar.gz", **{**asked, "Body": b"1,2"}
-        )
-
-
-def test_single_model(local: Local, model: bytes, name: str) -> None:
-    """An endpoint of one model serves it, and refuses a target model in AWS's words."""
+@pytest.fixture(scope="module")
+def single(local: Local, model: bytes) -> str:
+    """An endpoint of one model."""
     folder = local.bucket("single", {})
     (folder / "model.tar.gz").write_bytes(artifacts.pack({"xgboost-model": model}))
     sagemaker = local.client("sagemaker")
     container = {"Image": "xgboost-mme", "ModelDataUrl": "s3://single/model.tar.gz"}
     sagemaker.create_model(
-        ModelName=name,
+        ModelName="single",
         ExecutionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/any",
         PrimaryContainer=container,
     )
-    local.configure(name, name)
-    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    local.in_service(name)
-    assert len(local.invoke(name, None)) == 1
-    raised = error(local, name, "a.tar.gz")
+    local.configure("single", "single")
+    sagemaker.create_endpoint(EndpointName="single", EndpointConfigName="single")
+    local.in_service("single")
+    return "single"
+
+
+def test_single_model(local: Local, single: str) -> None:
+    """An endpoint of one model serves it, and refuses a target model in AWS's words."""
+    assert len(local.invoke(single, None)) == 1
+    raised = error(local, single, "a.tar.gz")
     assert code(raised) == "ValidationError"
     assert "is not a multi-model endpoint and does not support target model header." in str(raised)
+
+
+def test_stream(local: Local, single: str) -> None:
+    """A stream's parts are the answer; what fails before it is the same error as without."""
+    runtime = local.client("sagemaker-runtime")
+    asked = {"EndpointName": single, "ContentType": "text/csv", "Body": ROW}
+    answer = runtime.invoke_endpoint_with_response_stream(**asked)
+    parts = [event["PayloadPart"]["Bytes"] for event in answer["Body"]]
+    assert json.loads(b"".join(parts)) == local.invoke(single, None)
+    assert answer["InvokedProductionVariant"] == "AllTraffic"
+    assert answer["ContentType"] == "application/json"
+    with pytest.raises(runtime.exceptions.ModelError):
+        runtime.invoke_endpoint_with_response_stream(**{**asked, "Body": b"1,2"})
+
+
+def test_stream_of_a_target(local: Local, endpoint: str) -> None:
+    """boto3 cannot stream from a multi-model endpoint: its call has no TargetModel."""
+    runtime = local.client("sagemaker-runtime")
+    with pytest.raises(ClientError, match="is missing a target model header"):
+        runtime.invoke_endpoint_with_response_stream(
+            EndpointName=endpoint, ContentType="text/csv", Body=ROW
+        )

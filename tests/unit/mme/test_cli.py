@@ -28,7 +28,7 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     """A command that there is not gets one line with those that there are."""
     assert cli.main(["fly"]) == 2
     assert capsys.readouterr().err == (
-        "mme: no command 'fly'; there are serve, houses, train, demo\n"
+        "mme: no command 'fly'; there are serve, houses, train, local, invoke, demo\n"
     )
 
 
