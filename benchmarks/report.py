@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 CHART = HERE / "results" / "peers.svg"
 README, GOALS = HERE.parent / "README.md", HERE / "README.md"
 PERFORMANCE = HERE.parent / "docs" / "07-performance.md"
+LOCAL = HERE.parent / "docs" / "10-local.md"
 
 
 def write() -> None:
@@ -186,10 +187,42 @@ def where_time_goes(results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
+def of_local(results: Results) -> str:
+    """``mme local``: its front, and a catalogue that does not fit in memory."""
+    if "local" not in results:
+        return ""
+    local = results["local"]
+    front, zipf = local["front"], local["zipf"]
+    waits = zipf["cold_wait_ms"]
+    lines = [
+        f"| {local['models']:,} models in the catalogue, requests by Zipf's law, 8 connections | |",
+        "|---|---|",
+        f"| models resident | {zipf['resident']:,} |",
+        f"| requests, and how many found their model loaded | {zipf['requests']:,}, "
+        f"{zipf['hit_rate']:.1%} |",
+        f"| evictions | {zipf['evictions']:,} |",
+        f"| requests/s | {zipf['rate']:,.0f} |",
+        f"| latency, all: p50, p90, p99 | {zipf['p50_ms']:.1f}, {zipf['p90_ms']:.1f}, "
+        f"{zipf['p99_ms']:.1f} ms |",
+        f"| wait for a cold model: p50, p90, p99 | {waits['p50']:.1f}, {waits['p90']:.1f}, "
+        f"{waits['p99']:.1f} ms |",
+        f"| memory of all processes, and its growth over these requests | "
+        f"{zipf['memory_mb']:.0f} MB, {zipf['grown_mb']:+.0f} MB |",
+        "",
+        "| one warm row, one connection, no HTTP library | median |",
+        "|---|---|",
+        f"| straight to the container | {front['container_us']:.0f} us |",
+        f"| through `mme local` | {front['front_us']:.0f} us |",
+        f"| **what the front adds** | **{front['added_us']:.0f} us** |",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 TABLES: dict[Path, Callable[[Results], str]] = {
     README: comparison,
     GOALS: goals.table,
     PERFORMANCE: where_time_goes,
+    LOCAL: of_local,
 }
 
 

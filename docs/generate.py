@@ -1,6 +1,7 @@
 """Writes the pages of docs/ that are made from the code; a test compares them.
 
-03-settings.md is made from the settings of both sides, 08-faults.md from the tests of the faults.
+03-settings.md is made from the settings of all sides, 08-faults.md from the tests of the faults,
+11-level-of-support.md from the table that the local endpoint's control plane refuses by.
 """
 
 import ast
@@ -13,7 +14,9 @@ from typing import Any, NamedTuple
 
 from container.settings import Settings as Container
 from handler.settings import Settings as Handler
+from mme.local import support
 from mme.local.settings import Settings as Local
+from mme.local.support import Level
 
 DOCS = Path(__file__).parent
 TESTS = [DOCS.parent / "tests" / folder for folder in ("faults", "image")]
@@ -52,7 +55,46 @@ is memory, so that the platform unloads other models and tries again.
 `make soak` does it all at once for ten minutes: traffic over 500 models with loads and evictions
 while processes are killed at random.
 """
+SUPPORT_TABLE = "| operation | real | kept | refused |\n|---|---|---|---|\n"
 FAULTS_TABLE = "| id | what happens: what is answered | test |\n|---|---|---|\n"
+SUPPORT_HEAD = """# 11. Level of support
+
+What of AWS `mme local` has. **Real** has its effect here; **kept** is stored and described, without
+effect; what **moto** answers is emulated as far as [moto](https://docs.getmoto.org) does it, and no
+endpoint notices; **refused** is a `ValidationException` (of the runtime, a `ValidationError`) that
+names it. Nothing is ignored silently. The tables of SageMaker are made from
+`mme/local/support.py` by `make docs`, which is also what requests are checked against; a test
+drives each field.
+
+Requests are checked by the service's own model, as botocore carries it: names, patterns, lengths,
+ranges, enumerations, with AWS's messages.
+"""
+SUPPORT_TAIL = """
+## Other services, at the same URL
+
+| service | |
+|---|---|
+| S3 | **real**: buckets are plain folders; multipart uploads, ranges, copies, conditions, presigned URLs, metadata. Kept: ACLs. Moto: tags, policies. Refused: versioning |
+| CloudWatch metrics | **real** for those of SageMaker and for your own: all statistics, percentiles, exact dimensions, periods from 1 s; of metric math `+ - * /`, `SUM AVG MIN MAX METRICS`, else refused |
+| CloudWatch dashboards, alarms | moto: stored, never evaluated |
+| CloudWatch Logs | **real** for containers: the newest 10,000 lines of each instance; else moto |
+| Application Auto Scaling | registered with moto; **real**: target tracking on `SageMakerVariantInvocationsPerInstance`, limits, cooldowns, `DisableScaleIn`, DescribeScalingActivities |
+| IAM, STS, ECR and others | moto: stored; no permission is checked, no image pushed |
+
+## Where the platform differs
+
+| | AWS | here |
+|---|---|---|
+| credentials and permissions | checked | any key opens everything |
+| `ExecutionRoleArn`, `VpcConfig`, `KmsKeyId` | obeyed | kept |
+| metrics | after a minute or two | at once |
+| a request whose instance dies with it | an error | asked of another instance, twice at most; then 503 |
+| an instance's memory | the type's | the type's, as a limit: Docker's, or models' (`MME_MODEL_MEMORY_MB`) |
+| which model is evicted | not documented | the least recently used |
+| an endpoint after a restart | | `SystemUpdating` until it is in service again; requests wait |
+| `DeploymentConfig` | canary, linear, alarms roll back | kept: all at once, undone when an instance does not start |
+| a stream from a multi-model endpoint | not in the API: the call has no `TargetModel` | likewise |
+"""
 PARTS = {1: "Loading", 45: "Invoking", 74: "Processes and the machine", 94: "Attacks"}
 LAST = 103
 
@@ -107,7 +149,36 @@ def faults_page() -> str:
     return page
 
 
-PAGES = {"03-settings.md": settings_page, "08-faults.md": faults_page}
+def support_page() -> str:
+    """The text of 11-level-of-support.md."""
+    page = SUPPORT_HEAD + "\n## SageMaker runtime\n\n" + SUPPORT_TABLE
+    for operation, found in support.runtime().items():
+        page += _support_row(operation, found) if found else f"| {operation} | | | **refused** |\n"
+    page += "\n## SageMaker\n\n" + SUPPORT_TABLE
+    for operation in support.OURS:
+        page += _support_row(operation, support.fields(operation))
+    others = support.operations()
+    moto = sorted(name for name, level in others.items() if level is Level.MOTO)
+    refused = sum(level is Level.REFUSED for level in others.values())
+    listed = ", ".join(moto)
+    page += f"\nMoto answers {len(moto)} more, of which no endpoint knows: {listed}.\n"
+    page += f"\nThe other {refused} operations of SageMaker are refused.\n"
+    return page + SUPPORT_TAIL
+
+
+def _support_row(operation: str, found: dict[str, Level]) -> str:
+    def named(level: Level) -> str:
+        return ", ".join(f"`{field}`" for field, one in found.items() if one is level)
+
+    columns = (named(level) for level in (Level.REAL, Level.KEPT, Level.REFUSED))
+    return f"| {operation} | {' | '.join(columns)} |\n"
+
+
+PAGES = {
+    "03-settings.md": settings_page,
+    "08-faults.md": faults_page,
+    "11-level-of-support.md": support_page,
+}
 
 if __name__ == "__main__":
     for name, text in PAGES.items():

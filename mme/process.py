@@ -83,9 +83,7 @@ class LocalProcess:
         environ: variables beside those of this process.
     """
 
-    def __init__(
-        self, state: Path, *words: str, environ: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, state: Path, *words: str, environ: Mapping[str, str] | None = None) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         options = ["--port", str(self.port), "--state", str(state), *words]

@@ -115,14 +115,14 @@ class Autoscaler:
         self, endpoint: Endpoint, registered: Mapping[str, Registered]
     ) -> dict[str, tuple[None, int]]:
         """How many instances the variants of an endpoint shall have, those that scale now."""
+        self._finish(endpoint)
         wanted, document = {}, endpoint.document
         for variant in document["ProductionVariants"]:
             name = variant["VariantName"]
-            resource = f"endpoint/{document['EndpointName']}/variant/{name}"
+            resource = _resource(document, variant)
             self._count(resource, endpoint, variant)
             if document["EndpointStatus"] != _IN_SERVICE:
                 continue
-            self._finish(resource, document, variant)
             if resource not in registered:
                 continue
             seen = self._seen[resource]
@@ -214,20 +214,28 @@ class Autoscaler:
         self._activities.appendleft(activity)
         return activity
 
-    def _finish(self, resource: str, document: Described, variant: Described) -> None:
-        """Note the end of a change, now that the endpoint is in service."""
+    def _finish(self, endpoint: Endpoint) -> None:
+        """Note the end of changes, once the endpoint is in service."""
+        document = endpoint.document
+        if document["EndpointStatus"] != _IN_SERVICE:
+            return
+        instances = {
+            _resource(document, variant): variant["DesiredInstanceCount"]
+            for variant in document["ProductionVariants"]
+        }
         for activity in self._activities:
-            if activity["ResourceId"] == resource and activity["StatusCode"] == _IN_PROGRESS:
-                if "FailureReason" in document:
-                    _end(activity, "Failed", document["FailureReason"])
-                    continue
-                _end(
-                    activity,
-                    "Successful",
-                    "Successfully set desired instance count to "
-                    f"{variant['DesiredInstanceCount']}. Change successfully fulfilled by "
-                    "sagemaker.",
-                )
+            resource = activity["ResourceId"]
+            if resource not in instances or activity["StatusCode"] != _IN_PROGRESS:
+                continue
+            if "FailureReason" in document:
+                _end(activity, "Failed", document["FailureReason"])
+                continue
+            _end(
+                activity,
+                "Successful",
+                f"Successfully set desired instance count to {instances[resource]}. "
+                "Change successfully fulfilled by sagemaker.",
+            )
 
     def activities(self, body: bytes) -> tuple[int, bytes]:
         """Answer DescribeScalingActivities.
@@ -244,6 +252,8 @@ class Autoscaler:
                 raise RequestError(message(found))
         except RequestError as error:
             return error.answer()
+        for endpoint in self._endpoints.all():
+            self._finish(endpoint)
         chosen = [
             activity
             for activity in self._activities
@@ -260,6 +270,10 @@ class Autoscaler:
         if end < len(chosen):
             answer["NextToken"] = identities[end]
         return 200, json.dumps(answer).encode()
+
+
+def _resource(document: Described, variant: Described) -> str:
+    return f"endpoint/{document['EndpointName']}/variant/{variant['VariantName']}"
 
 
 def _end(activity: Described, status: str, reason: str) -> None:

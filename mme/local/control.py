@@ -61,8 +61,6 @@ class Control:
         account: of AWS.
     """
 
-    OPERATIONS = frozenset(support.OURS)
-
     def __init__(
         self, store: Store, endpoints: Endpoints, objects: Objects, account: str = "123456789012"
     ) -> None:

@@ -4,12 +4,15 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
 
+from mme.local import faults
 from mme.local.autoscaler import Autoscaler
 from mme.local.control import Control
+from mme.local.faults import InvokeError
 from mme.local.proxy import Proxy, Receive, Scope, Send
 from mme.local.runtime import Request, Runtime
 from mme.local.settle import Settler
@@ -72,7 +75,10 @@ class Front:
         headers = dict(scope["headers"])
         signed = _SCOPE.search(headers.get(b"authorization", b""))
         target = headers.get(b"x-amz-target", b"")
-        if target.startswith(_SAGEMAKER):
+        if signed and signed[2] == b"sagemaker" and path.startswith(b"/endpoints/"):
+            error = faults.invalid("This call is not emulated by mme local.")
+            await _answer(send, error.status, error.body(), _JSON, _type_of(error))
+        elif target.startswith(_SAGEMAKER):
             region = signed[1].decode() if signed else REGION
             await self._sagemaker(target, region, scope, receive, send)
         elif target == _ACTIVITIES:
@@ -117,7 +123,7 @@ class Front:
     ) -> None:
         operation = target.removeprefix(_SAGEMAKER).decode("latin-1")
         body = await _body(receive, _MOST_CONTROL_BYTES)
-        if operation in self._control.OPERATIONS:
+        if self._control.owns(operation, body):
             status, answer = await self._control.call(operation, body, region)
             await _answer(send, status, answer, _AMZ_JSON)
         else:
@@ -161,8 +167,15 @@ async def _body(receive: Receive, most: int) -> bytes:
     return b"".join(parts)
 
 
-async def _answer(send: Send, status: int, body: bytes, kind: bytes) -> None:
+def _type_of(error: InvokeError) -> list[tuple[bytes, bytes]]:
+    return [(b"x-amzn-ErrorType", error.code.encode())]
+
+
+async def _answer(
+    send: Send, status: int, body: bytes, kind: bytes, more: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
     headers = [
+        *more,
         (b"Content-Type", kind),
         (b"Content-Length", b"%d" % len(body)),
         (b"x-amzn-RequestId", new_request_id().encode()),

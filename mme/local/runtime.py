@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 
-from mme.local import eventstream, faults
+from mme.local import eventstream, faults, support
 from mme.local.cache import Served
 from mme.local.endpoints import Endpoint, Endpoints
 from mme.local.faults import InvokeError
@@ -15,6 +15,7 @@ from mme.local.instance import Instance
 from mme.local.pool import Pool
 from mme.local.routing import choose_variant
 from mme.local.settings import Settings
+from mme.local.validation import SAGEMAKER_RUNTIME, check, message, operation_model
 from mme.local.wire import LostError, Part
 
 _PREFIX = b"x-amzn-sagemaker-"
@@ -31,18 +32,24 @@ _PASSED = {
     _TARGET: b"X-Amzn-SageMaker-Target-Model",
     _PREFIX + b"inference-id": b"X-Amzn-SageMaker-Inference-Id",
 }
-_NOT_EMULATED = {
-    _PREFIX + b"target-container-hostname": "TargetContainerHostname",
-    _PREFIX + b"inference-component": "InferenceComponentName",
-    _PREFIX + b"session-id": "SessionId",
-    _PREFIX + b"enable-explanations": "EnableExplanations",
-    _PREFIX + b"prefix-aware-id": "PrefixAwareId",
-}
 _LONGEST_VALUE = 1024
-_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
-_MOST_NAME = 63
+_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _TRIES = 3  # of a request whose instance goes away with it
 _OK = range(200, 300)
+_INVOKE = "InvokeEndpoint"
+
+
+def _headers() -> dict[str, bytes]:
+    """The fields of an invocation that are headers, with their names in lower case."""
+    shape = operation_model(SAGEMAKER_RUNTIME, _INVOKE).input_shape
+    return {
+        field: member.serialization["name"].lower().encode()
+        for field, member in (shape.members.items() if shape is not None else ())
+        if member.serialization.get("location") == "header"
+    }
+
+
+_HEADERS = _headers()
 
 
 class Request(NamedTuple):
@@ -87,6 +94,11 @@ class Runtime:
         self._endpoints, self._events = endpoints, events
         self._settings, self._account = settings, account
         self.most_bytes = int(settings.max_body_bytes)
+        self._refused = {
+            header: field
+            for field, header in _HEADERS.items()
+            if field not in support.RUNTIME[_INVOKE]
+        }
 
     async def invoke(self, request: Request, stream: bool = False) -> Response:
         """Answer one invocation; every error is an answer."""
@@ -120,20 +132,13 @@ class Runtime:
         headers = request.headers
         if len(request.body) > self._settings.max_body_bytes:
             raise faults.too_large()
-        if not _NAME.fullmatch(request.endpoint) or len(request.endpoint) > _MOST_NAME:
-            raise faults.invalid(
-                f"1 validation error detected: Value '{request.endpoint}' at 'endpointName' failed "
-                "to satisfy constraint: Member must satisfy regular expression pattern: "
-                "^[a-zA-Z0-9](-*[a-zA-Z0-9])*"
-            )
+        if not _NAME.fullmatch(request.endpoint):
+            raise _violation(request)
         for name, value in headers.items():
-            if name in _NOT_EMULATED:
-                raise faults.invalid(f"{_NOT_EMULATED[name]} is not emulated by mme local.")
+            if name in self._refused:
+                raise faults.invalid(f"{self._refused[name]} is not emulated by mme local.")
             if name in _PASSED and len(value) > _LONGEST_VALUE:
-                raise faults.invalid(
-                    f"1 validation error detected: Value at '{name.decode()}' failed to satisfy "
-                    f"constraint: Member must have length less than or equal to {_LONGEST_VALUE}"
-                )
+                raise _violation(request)
         endpoint = self._endpoints.get(request.endpoint)
         if endpoint is not None and endpoint.status == "SystemUpdating":  # it comes back
             await endpoint.settled(self._settings.invoke_seconds)
@@ -277,6 +282,17 @@ class Runtime:
 
         answered = _answered(pool, head, b"X-Amzn-SageMaker-Content-Type")
         return Response(200, [*answered, (b"Content-Type", _EVENTS)], events())
+
+
+def _violation(request: Request) -> InvokeError:
+    """What the service's model says of a request that cannot be."""
+    given = {
+        field: request.headers[header].decode("latin-1")
+        for field, header in _HEADERS.items()
+        if header in request.headers
+    }
+    _, found = check(SAGEMAKER_RUNTIME, _INVOKE, {"EndpointName": request.endpoint, **given})
+    return faults.invalid(message(found))
 
 
 def _answered(pool: Pool, head: Mapping[bytes, bytes], kind: bytes) -> list[tuple[bytes, bytes]]:

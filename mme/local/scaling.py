@@ -70,8 +70,8 @@ class Limits(NamedTuple):
         """Make it from what DescribeScalableTargets says."""
         suspended = target.get("SuspendedState", {})
         return cls(
-            least=target["MinCapacity"],
-            most=target["MaxCapacity"],
+            least=max(1, target["MinCapacity"]),  # a variant never is without instances
+            most=max(1, target["MaxCapacity"]),
             out_suspended=suspended.get("DynamicScalingOutSuspended", False),
             in_suspended=suspended.get("DynamicScalingInSuspended", False),
         )

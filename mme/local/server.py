@@ -230,7 +230,7 @@ class _Http(uvicorn.Server):
         yield
 
     def stop(self) -> None:
-        """Take no more requests, and end when those in flight are answered; the second time, now."""
+        """Take no more requests, and end when those in flight are answered; asked again, now."""
         self.force_exit = self.should_exit
         self.should_exit = True
 

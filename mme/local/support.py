@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.model import ListShape, StructureShape
 
-from mme.local.validation import SAGEMAKER, operation_model, service
+from mme.local.validation import SAGEMAKER, SAGEMAKER_RUNTIME, operation_model, service
 
 
 class Level(enum.Enum):
@@ -43,6 +43,9 @@ _KEPT_OF_A_VARIANT = """
     RoutingConfig.RoutingStrategy InferenceAmiVersion EnableSSMAccess
     VariantInstanceProvisionTimeoutInSeconds
 """
+
+
+_INVOKE = "EndpointName Body ContentType Accept CustomAttributes TargetVariant InferenceId"
 
 
 def _of_variants(names: str) -> str:
@@ -88,6 +91,12 @@ OURS: Mapping[str, Mapping[str, Level]] = {
     "DeleteTags": _fields("ResourceArn TagKeys"),
 }
 
+# The same of the runtime.
+RUNTIME: Mapping[str, Mapping[str, Level]] = {
+    "InvokeEndpoint": _fields(f"{_INVOKE} TargetModel"),
+    "InvokeEndpointWithResponseStream": _fields(_INVOKE),
+}
+
 # Operations that moto 5.2.5 implements; to others it answers 500, which boto3 tries again.
 MOTO = frozenset(
     """
@@ -120,6 +129,16 @@ MOTO = frozenset(
     UpdateModelPackage UpdatePipeline UpdateTrialComponent
     """.split()  # noqa: SIM905  # names read better without quotes
 )
+
+
+def runtime() -> dict[str, dict[str, Level]]:
+    """All operations of the runtime, and their fields; of one that is refused, none."""
+    found: dict[str, dict[str, Level]] = {}
+    for operation in service(SAGEMAKER_RUNTIME).operation_names:
+        taken = RUNTIME.get(operation, {})
+        shape = operation_model(SAGEMAKER_RUNTIME, operation).input_shape
+        found[operation] = dict(_levels(taken, shape, "")) if taken and shape else {}
+    return found
 
 
 def level(operation: str) -> Level:

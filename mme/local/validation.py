@@ -11,10 +11,9 @@ from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Sh
 
 from mme.local.errors import RequestError, unknown_operation, unreadable
 
-SAGEMAKER = "sagemaker"
-_MATCHED = (
-    4096  # characters; longer strings are measured only, for patterns may take quadratic time
-)
+SAGEMAKER, SAGEMAKER_RUNTIME = "sagemaker", "sagemaker-runtime"
+# Characters; longer strings are measured only, for matching a pattern may take quadratic time.
+_MATCHED = 4096
 _NAMES = {"integer": "an Integer", "long": "a Long", "float": "a Float", "double": "a Double"}
 # What Python's expressions have no name for, where the models' have: in a class of characters, the
 # letters and digits (with the underscore, which stands beside them everywhere), spaces, ASCII.

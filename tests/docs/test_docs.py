@@ -130,7 +130,7 @@ def generate() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["03-settings.md", "08-faults.md"])
+@pytest.mark.parametrize("page", ["03-settings.md", "08-faults.md", "11-level-of-support.md"])
 def test_generated_page(page: str, generate: ModuleType) -> None:
     """The page is what `make docs` writes."""
     assert (ROOT / "docs" / page).read_text() == generate.PAGES[page]()

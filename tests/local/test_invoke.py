@@ -13,6 +13,7 @@ import xgboost
 from botocore.exceptions import ClientError
 
 from mme import artifacts
+from mme.local import support
 from tests.local.support import ROW, SECONDS, Local, drop
 from tests.support import saved, train, wait_until
 
@@ -150,9 +151,11 @@ def test_no_archive(local: Local, endpoint: str) -> None:
     [
         ({"TargetVariant": "Nope"}, "Variant Nope of endpoint"),
         ({"CustomAttributes": "x" * 1025}, "length less than or equal to 1024"),
-        ({"TargetContainerHostname": "other"}, "TargetContainerHostname is not emulated"),
-        ({"InferenceComponentName": "other"}, "InferenceComponentName is not emulated"),
-        ({"SessionId": "NEW_SESSION"}, "SessionId is not emulated"),
+        *(
+            ({field: "other"}, f"{field} is not emulated by mme local")
+            for field, level in support.runtime()["InvokeEndpoint"].items()
+            if level is support.Level.REFUSED
+        ),
     ],
 )
 def test_refused(local: Local, endpoint: str, more: dict[str, str], text: str) -> None:
@@ -160,6 +163,23 @@ def test_refused(local: Local, endpoint: str, more: dict[str, str], text: str) -
     raised = error(local, endpoint, "a.tar.gz", **more)
     assert code(raised) == "ValidationError"
     assert text in str(raised)
+
+
+def test_async_is_refused(local: Local, endpoint: str) -> None:
+    """What the runtime has beside InvokeEndpoint is refused, too, and not tried again."""
+    runtime = local.client("sagemaker-runtime")
+    with pytest.raises(ClientError, match="not emulated by mme local") as raised:
+        runtime.invoke_endpoint_async(EndpointName=endpoint, InputLocation="s3://any/where")
+    assert code(raised.value) == "ValidationError"
+    assert raised.value.response["ResponseMetadata"]["RetryAttempts"] == 0
+
+
+def test_bad_name(local: Local) -> None:
+    """A name that no endpoint can have is refused with the pattern, as AWS's validation says it."""
+    for name in ("under_score", "x" * 64):
+        raised = error(local, name, "a.tar.gz")
+        assert code(raised) == "ValidationError"
+        assert f"Value '{name}' at 'endpointName' failed to satisfy constraint" in str(raised)
 
 
 def test_body_limit(local: Local, endpoint: str) -> None:

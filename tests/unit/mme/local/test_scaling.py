@@ -159,6 +159,7 @@ def test_targets() -> None:
     """A scalable target is read with what is suspended of it."""
     target = {"MinCapacity": 1, "MaxCapacity": 4}
     assert Limits.from_description(target) == Limits(1, 4)
+    assert Limits.from_description({"MinCapacity": 0, "MaxCapacity": 0}) == Limits(1, 1)
     suspended = {"DynamicScalingInSuspended": True, "DynamicScalingOutSuspended": False}
     assert Limits.from_description({**target, "SuspendedState": suspended}) == Limits(
         1, 4, in_suspended=True

@@ -179,7 +179,7 @@ def test_wrong_structures() -> None:
 
 def test_what_is_ignored() -> None:
     """Null is nothing, and what AWS does not know is not there."""
-    asked = {
+    asked: dict[str, Any] = {
         "ModelName": "m",
         "Tags": None,
         "Unknown": [{}],
