@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
             raise CommandError("--models and --endpoint belong together")
         if args.models is not None and not args.models.is_dir():
             raise CommandError(f"--models: there is no folder {args.models}")
+        if args.models is not None and next(args.models.rglob("*.tar.gz"), None) is None:
+            raise CommandError(f"--models: there is no *.tar.gz in {args.models} yet")
         options = Options(
             port=port,
             state=args.state.resolve(),

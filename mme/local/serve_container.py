@@ -9,7 +9,8 @@ import sys
 import tempfile
 import time
 
-from mme.local import process_tree, tied
+from mme import process_tree
+from mme.local import tied
 from mme.local.container import HOST, ContainerError, Spec, sentence
 
 _MIB = 1024**2

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import uvicorn
 
+from mme.local import validation
 from mme.local.autoscaler import Autoscaler
 from mme.local.cache import Surroundings
 from mme.local.container import Container, ContainerError, Spec
@@ -32,7 +33,7 @@ from mme.local.serve_container import ServeContainer
 from mme.local.settings import Settings
 from mme.local.settle import Settler
 from mme.local.state import State
-from mme.local.store import Store
+from mme.local.store import Store, StoreError
 from mme.process import LOCAL_READY
 
 ACCOUNT = "123456789012"
@@ -92,7 +93,11 @@ class Server:
                 stack.enter_context(moto.running())
             except (ContainerError, MotoError) as error:
                 raise StartError(str(error)) from None
-            store = stack.enter_context(contextlib.closing(Store(state / "control.sqlite")))
+            try:
+                store = Store(state / "control.sqlite")
+            except StoreError as error:
+                raise StartError(str(error)) from None
+            stack.enter_context(contextlib.closing(store))
             await self._serve(listener, moto, store)
         return 0
 
@@ -124,6 +129,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, http.stop)
         endpoints.restore()
+        await asyncio.to_thread(validation.service)  # takes a moment, when first asked for
         work = [asyncio.create_task(one) for one in (settler.run(), autoscaler.run(), moto.keep())]
         await self._serve_models(control, endpoints)  # who connects meanwhile, waits
         serving = asyncio.create_task(http.serve(sockets=[listener]))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from mme.process_tree import descendants
 from tests.local.conftest import QUICK, Start
 from tests.local.support import ROW, SECONDS, Local
 from tests.support import alive, wait_until
@@ -290,7 +291,7 @@ def test_delete_leaves_nothing(local: Local, model: bytes, name: str) -> None:
 @contextmanager
 def restarted(start_local: Start, local: Local, number: int) -> Iterator[Local]:
     """The same state, after its process got a signal."""
-    everything = [local.process.pid, *_below(local.process.pid)]
+    everything = descendants(local.process.pid)
     if number == signal.SIGKILL:
         local.process.kill()
         local.process.wait(SECONDS)
@@ -300,14 +301,6 @@ def restarted(start_local: Start, local: Local, number: int) -> Iterator[Local]:
     again = start_local(state=local.state, **QUICK)
     yield again
     assert again.stop() == 0
-
-
-def _below(pid: int) -> list[int]:
-    found = [pid]
-    for parent in found:
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            found += map(int, children.read_text().split())
-    return found[1:]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -334,7 +327,7 @@ def test_moto_comes_back(start_local: Start, model: bytes) -> None:
     local.create("moto", "moto")
     (moto,) = [
         pid
-        for pid in _below(local.process.pid)
+        for pid in descendants(local.process.pid)[1:]
         if b"mme.local.moto_child" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
     os.kill(moto, signal.SIGKILL)

@@ -177,7 +177,7 @@ def test_memory_of_the_model(tmp_path: Path) -> None:
 _PARENT = """
 import asyncio, sys
 from pathlib import Path
-from mme.local.process_tree import descendants
+from mme.process_tree import descendants
 from mme.local.serve_container import ServeContainer
 from tests.local.containers.support import running, spec
 

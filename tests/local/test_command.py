@@ -1,0 +1,111 @@
+"""``mme local`` as a command: what it says, and what it leaves."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import boto3
+import pytest
+
+from mme.process import free_port
+from mme.process_tree import descendants
+from tests.local.conftest import QUICK, Start
+from tests.local.support import SECONDS, Local
+from tests.support import alive, wait_until
+
+MME = [sys.executable, "-m", "mme"]
+
+
+def said(*words: str) -> "subprocess.CompletedProcess[str]":
+    """What the command says, of one that ends by itself."""
+    command = [*MME, "local", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+
+
+def test_env(local: Local) -> None:
+    """What it prints for a shell is all that boto3 needs."""
+    script = f'eval "$({sys.executable} -m mme local env --port {local.port})"; env -0'
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, timeout=SECONDS, check=True
+    )
+    environ = dict(line.split("=", 1) for line in done.stdout.split("\0") if "=" in line)
+    assert {name: environ[name] for name in local.environ} == local.environ
+    session = boto3.Session(
+        environ["AWS_ACCESS_KEY_ID"],
+        environ["AWS_SECRET_ACCESS_KEY"],
+        region_name=environ["AWS_DEFAULT_REGION"],
+    )
+    identity = session.client("sts", endpoint_url=environ["AWS_ENDPOINT_URL"])
+    assert identity.get_caller_identity()["Account"] == "123456789012"
+
+
+def test_port_in_use(local: Local, tmp_path: Path) -> None:
+    """A port that somebody has is one line, and the end."""
+    done = said("--port", str(local.port), "--state", str(tmp_path / "state"))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"mme local: port {local.port} cannot be taken")
+    assert done.stderr.count("\n") == 1
+
+
+def test_state_in_use(local: Local) -> None:
+    """Two cannot have their state in one folder."""
+    done = said("--port", str(free_port()), "--state", str(local.state))
+    assert done.returncode == 1
+    assert f"another mme local has its state in {local.state}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--models", "nowhere", "--endpoint", "e"), "there is no folder nowhere"),
+        (("--models", "container", "--endpoint", "e"), "there is no *.tar.gz in container yet"),
+        (("--models", "tests"), "--models and --endpoint belong together"),
+        (("--state", "/proc/state"), "/proc/state cannot be written"),
+    ],
+)
+def test_mistakes(words: tuple[str, ...], text: str) -> None:
+    """A mistake in the command is one line that says which."""
+    done = said("--port", str(free_port()), *words)
+    assert done.returncode in (1, 2)
+    assert text in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_state_that_is_none(tmp_path: Path) -> None:
+    """A state that cannot be read is one line, too, and is left as it is."""
+    (tmp_path / "control.sqlite").write_bytes(b"these are not the bytes of a database" * 100)
+    done = said("--port", str(free_port()), "--state", str(tmp_path))
+    assert done.returncode == 1
+    assert "control.sqlite" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop(start_local: Start, model: bytes, number: int) -> None:
+    """A signal to stop ends every process, with status 0, and removes what instances unpacked."""
+    local = start_local(**QUICK)
+    local.bucket("stopped", {"a.tar.gz": model})
+    local.create("stopped", "stopped")
+    local.invoke("stopped", "a.tar.gz")
+    everything = descendants(local.process.pid)[1:]
+    assert len(everything) > 5
+    assert local.stop(number) == 0
+    wait_until(lambda: not alive(everything), SECONDS, "the end of all processes")
+    assert list((local.state / "instances").iterdir()) == []
+
+
+def test_no_other_address(local: Local) -> None:
+    """It listens on loopback alone, and so do its containers and moto."""
+    inodes = set()
+    for pid in descendants(local.process.pid):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                inodes.add(str(descriptor.readlink()).removeprefix("socket:[").removesuffix("]"))
+            except FileNotFoundError:
+                continue
+    for table, loopback in (("tcp", "0100007F"), ("tcp6", "0" * 24 + "01000000")):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                assert fields[1].partition(":")[0] == loopback, line
