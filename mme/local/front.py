@@ -4,7 +4,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
@@ -37,6 +37,9 @@ _PAGE_HEADERS = [
     (b"X-Content-Type-Options", b"nosniff"),
     (b"Cache-Control", b"no-store"),
 ]
+# A browser says for whom and from where it asks. Buckets may stand before the host's name.
+_OURS = re.compile(rb"(?:(?:[^:@/]*\.)?localhost|127\.0\.0\.1|\[::1\])(?::\d+)?", re.IGNORECASE)
+_STRANGER = b'{"message": "mme local answers http://localhost and http://127.0.0.1 alone."}'
 _MOST_CONTROL_BYTES = 4 * 1024**2
 VERSION = version("xgboost-mme")
 
@@ -69,10 +72,13 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path: bytes = scope["raw_path"]
-        if scope["method"] == "POST" and (invoked := _RUNTIME.fullmatch(path)):
-            await self._invoke(invoked, scope, receive, send)
-            return
         headers = dict(scope["headers"])
+        if not _is_from_here(headers):
+            await _answer(send, 403, _STRANGER, _JSON)
+            return
+        if scope["method"] == "POST" and (invoked := _RUNTIME.fullmatch(path)):
+            await self._invoke(invoked, headers, receive, send)
+            return
         signed = _SCOPE.search(headers.get(b"authorization", b""))
         target = headers.get(b"x-amz-target", b"")
         if signed and signed[2] == b"sagemaker" and path.startswith(b"/endpoints/"):
@@ -93,27 +99,29 @@ class Front:
             await self._forward(scope, receive, send)
 
     async def _invoke(
-        self, invoked: "re.Match[bytes]", scope: Scope, receive: Receive, send: Send
+        self,
+        invoked: "re.Match[bytes]",
+        headers: dict[bytes, bytes],
+        receive: Receive,
+        send: Send,
     ) -> None:
         begun = time.monotonic()
         body = await _body(receive, self._runtime.most_bytes)
         request = Request(
             endpoint=unquote(invoked[1].decode("latin-1")),
-            headers=dict(scope["headers"]),
+            headers=headers,
             body=body,
             identity=new_request_id(),
             received_at=begun,
         )
         response = await self._runtime.invoke(request, stream=invoked[2] is not None)
-        headers = [(b"x-amzn-RequestId", request.identity.encode()), *response.headers]
+        head = [(b"x-amzn-RequestId", request.identity.encode()), *response.headers]
         if isinstance(response.body, bytes):
-            headers.append((b"Content-Length", b"%d" % len(response.body)))
-            await send(
-                {"type": "http.response.start", "status": response.status, "headers": headers}
-            )
+            head.append((b"Content-Length", b"%d" % len(response.body)))
+            await send({"type": "http.response.start", "status": response.status, "headers": head})
             await send({"type": "http.response.body", "body": response.body})
         else:
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.start", "status": 200, "headers": head})
             async for part in response.body:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
@@ -150,6 +158,14 @@ class Front:
             await _answer(send, 200, self._files[name], _TYPES[Path(name).suffix])
         else:
             await _answer(send, 404, b'{"message": "There is no such page."}', _JSON)
+
+
+def _is_from_here(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether no page of somebody else's site has a browser ask this, by any name for us."""
+    origin = headers.get(b"origin")
+    if origin is not None and not _OURS.fullmatch(origin.partition(b"://")[2]):
+        return False
+    return _OURS.fullmatch(headers.get(b"host", b"localhost")) is not None
 
 
 async def _body(receive: Receive, most: int) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 import boto3
 import pytest
 
+from mme.client import Client
 from mme.process import free_port
 from mme.process_tree import descendants
 from tests.local.conftest import QUICK, Start
@@ -109,3 +110,25 @@ def test_no_other_address(local: Local) -> None:
             fields = line.split()
             if fields[3] == "0A" and fields[9] in inodes:
                 assert fields[1].partition(":")[0] == loopback, line
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:4599"}, 200),
+        ({"Host": "bucket.localhost:4599"}, 200),
+        ({"Origin": "http://127.0.0.1:4599"}, 200),
+        ({"Host": "rebound.example"}, 403),
+        ({"Host": "127.0.0.1.example"}, 403),
+        ({"Origin": "https://example.com"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+def test_other_sites(local: Local, headers: dict[str, str], status: int) -> None:
+    """A page of another site cannot have a browser speak to it, under whatever name."""
+    with Client("127.0.0.1", local.port) as client:
+        assert client.call("GET", "/_mme/state", headers=headers).status == status
+        target = {"X-Amz-Target": "SageMaker.ListModels"}
+        answer = client.call("POST", "/", b"{}", {**headers, **target})
+        assert answer.status == status
