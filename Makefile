@@ -13,7 +13,7 @@ RESIDENT ?=
 SECONDS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test soak lint bench image docs lock clean
+.PHONY: help setup demo serve local test soak lint bench image docs notebook lock clean
 
 help: ## say what the verbs are
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
@@ -33,6 +33,9 @@ demo: setup ## the whole story: train cities, serve them, invoke them cold and w
 
 serve: setup ## the container's processes, here: MME_MODEL_ROOT=models SAGEMAKER_BIND_TO_PORT=8080
 	@$(BIN)/mme serve
+
+local: setup ## a SageMaker endpoint on this machine: docs/10-local.md
+	@$(BIN)/mme local $(ARGS)
 
 test: setup ## all tests; those of the image where a Docker Engine runs
 	@$(BIN)/pytest $(ARGS)
@@ -63,6 +66,9 @@ image: ## build the container's image
 
 docs: setup ## write the parts of docs/ that are made from the code
 	@$(BIN)/python docs/generate.py
+
+notebook: setup ## run notebooks/walkthrough.ipynb and keep its outputs
+	@$(BIN)/python notebooks/execute.py
 
 lock: ## choose versions anew and write .ci/lock/ (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \

@@ -70,7 +70,7 @@ FULL = Plan(
     rounds=5,
     seconds=3,
     beside=2000,
-    local=LocalPlan(models=100_000, memory_mb=53, requests=60_000, rounds=12),
+    local=LocalPlan(models=100_000, memory_mb=145, requests=60_000, rounds=12),
 )
 QUICK = Plan(
     ours=(0, 100, 1000),
@@ -84,7 +84,7 @@ QUICK = Plan(
     rounds=2,
     seconds=1,
     beside=300,
-    local=LocalPlan(models=2000, memory_mb=5, requests=2000, rounds=4),
+    local=LocalPlan(models=2000, memory_mb=14, requests=2000, rounds=4),
 )
 
 

@@ -52,8 +52,8 @@ class Settings:
     model_memory_mb: int = _setting(
         "MME_MODEL_MEMORY_MB",
         0,
-        "Memory for models: one that would take more is refused with 507, as on a smaller instance; "
-        "0 lets them take what the container's limit leaves.",
+        "Memory for models: one that would take more is refused with 507, as on a smaller "
+        "instance; 0 lets them take what the container's limit leaves.",
     )
 
     @classmethod

@@ -31,8 +31,11 @@ _OF_NODE_TOO = ("base_weights", "default_left", "loss_changes", "sum_hessian", "
 _OF_CATEGORIES = ("categories_nodes", "categories_segments", "categories_sizes")
 
 
-def check(artifact: Artifact) -> None:
+def check(artifact: Artifact) -> int:
     """Check a model file as a whole.
+
+    Returns:
+        How many nodes its trees have together.
 
     Raises:
         HandlerError: 500, with what is wrong in it.
@@ -40,13 +43,11 @@ def check(artifact: Artifact) -> None:
     name = artifact.path.name
     model = _parsed(name, artifact)
     try:
-        _check_model(model)
+        return _check_model(model)
     except _WrongError as wrong:
         sentence = f"{name} is damaged: {wrong}"
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         sentence = f"{name} is damaged: what XGBoost writes is not there ({_shown(error)})"
-    else:
-        return
     raise HandlerError(Fault.BAD_MODEL, sentence) from None
 
 
@@ -77,7 +78,7 @@ def _parsed(name: str, artifact: Artifact) -> Any:
     raise HandlerError(Fault.BAD_MODEL, f"{name} is damaged: {reason}") from None
 
 
-def _check_model(model: Any) -> None:
+def _check_model(model: Any) -> int:
     learner = model["learner"]
     parameters = learner["learner_model_param"]
     features = int(parameters["num_feature"])
@@ -95,16 +96,17 @@ def _check_model(model: Any) -> None:
         weights = booster["model"]["weights"]
         if len(weights) != (features + 1) * groups:
             _wrong(f"inconsistent: {len(weights)} weights for {features} features")
-        return
+        return 0
     version = tuple(int(part) for part in model["version"])
     tree_model = booster["gbtree"]["model"] if booster["name"] == "dart" else booster["model"]
-    _check_trees(tree_model, features, groups, version)
+    nodes = _check_trees(tree_model, features, groups, version)
     drop = booster.get("weight_drop", tree_model.get("weight_drop"))
     if drop is not None and len(drop) not in (0, len(tree_model["trees"])):
         _wrong(f"inconsistent: {len(drop)} weights for {len(tree_model['trees'])} trees")
+    return nodes
 
 
-def _check_trees(model: Any, features: int, groups: int, version: tuple[int, ...]) -> None:
+def _check_trees(model: Any, features: int, groups: int, version: tuple[int, ...]) -> int:
     trees = model["trees"]
     if int(model["gbtree_model_param"]["num_trees"]) != len(trees):
         _wrong(f"inconsistent: num_trees is not {len(trees)}, as many as there are")
@@ -115,7 +117,7 @@ def _check_trees(model: Any, features: int, groups: int, version: tuple[int, ...
     if len(rounds) and (rounds[0] != 0 or rounds[-1] != len(trees) or np.any(np.diff(rounds) < 0)):
         _wrong("inconsistent: iteration_indptr does not agree with the trees")
     if not trees:
-        return
+        return 0
     sizes = _ints([[int(tree["tree_param"]["num_nodes"]) for tree in trees]])
     if np.min(sizes) < 1:
         _wrong("a tree without nodes")
@@ -135,6 +137,7 @@ def _check_trees(model: Any, features: int, groups: int, version: tuple[int, ...
     nodes.check_splits(features)
     if vectors:
         nodes.check_vector_leaves(trees, groups=max(leaf_sizes))
+    return int(np.sum(sizes))
 
 
 def _check_lengths(trees: Sequence[Any], sizes: Ints) -> None:

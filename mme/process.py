@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mme.client import Client
+from mme.local import tied
 
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0  # longer than the container's own drain
@@ -75,7 +76,9 @@ class ServeProcess:
 
 
 class LocalProcess:
-    """A running ``mme local``, with what its clients need to find it.
+    """A running ``mme local``, which ends with us, and what its clients need to find it.
+
+    To be made in the main thread, whose end the kernel takes for that of the process.
 
     Args:
         state: the folder that it keeps things in.
@@ -88,7 +91,7 @@ class LocalProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         options = ["--port", str(self.port), "--state", str(state), *words]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mme", "local", *options],
+            tied.command(sys.executable, "-m", "mme", "local", *options),
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | dict(environ or {}),

@@ -228,7 +228,7 @@ class ModelCache:
         """Load; as long as the container lacks memory, unload others, more each time."""
         directory = f"{self._model_root}/{name}/model"
         message = json.dumps({"model_name": name, "url": directory}).encode()
-        give_up, victims = time.monotonic() + self._settings.load_seconds, 1
+        give_up, refusals = time.monotonic() + self._settings.load_seconds, 0
         headers = _JSON + b"X-Amzn-SageMaker-Target-Model: %b\r\n" % header(self.targets[name])
         while True:
             try:
@@ -237,9 +237,9 @@ class ModelCache:
                 reason = f"the container did not load the model in {self._settings.load_seconds} s"
                 error = self._model_error(0, reason.encode())
                 raise self._remember(name, error) from None
-            if answer.status != _NO_MEMORY or not await self._evict(victims, give_up):
+            if answer.status != _NO_MEMORY or not await self._evict(2**refusals // 2, give_up):
                 return answer
-            victims *= 2
+            refusals += 1
 
     async def _manage(
         self, method: bytes, path: bytes, body: bytes, headers: bytes, give_up: float
@@ -248,9 +248,9 @@ class ModelCache:
             return await self._wire.ask(method, path, body, headers)
 
     async def _evict(self, count: int, give_up: float) -> bool:
-        """Unload so many of the least recently used models, or fewer; False if there is none."""
+        """Unload so many of the least recently used models, one at least; False if there is none."""
         gone = 0
-        while gone < count:
+        while gone < max(1, count):
             now = time.monotonic()
             name = self.memory.victim(now)
             if name is None:

@@ -28,7 +28,7 @@ def main(file: Path) -> None:
         local.create(
             _ENDPOINT,
             _BUCKET,
-            environment={"MME_MODEL_MEMORY_MB": "4"},
+            environment={"MME_MODEL_MEMORY_MB": "10"},
             InitialInstanceCount=2,
         )
         end = threading.Event()

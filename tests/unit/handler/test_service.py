@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from handler import memory
+from handler import artifact, memory
+from handler.booster import Booster
 from handler.errors import Fault, HandlerError
-from handler.memory import MIB, Room
-from handler.service import Service
+from handler.memory import MIB, Room, heap_bytes
+from handler.service import Service, check
 from handler.settings import Settings
 from tests.support import saved, train
 
@@ -131,3 +132,22 @@ def test_room_is_looked_at_seldom() -> None:
     room = Room()
     for _ in range(1000):
         room.take(1000)
+
+
+@pytest.mark.parametrize(("trees", "depth"), [(5, 3), (10, 5), (25, 6)])
+def test_memory_of_a_model(tmp_path: Path, trees: int, depth: int) -> None:
+    """A model is counted with what it takes, also by a process that has checked others before."""
+    data = saved(train(max_depth=depth, num_parallel_tree=trees))
+    laid(tmp_path / "m", data)
+    found = artifact.find(tmp_path / "m")
+    counted = [check(found) for _ in range(4)]
+    some = [Booster(data, 1) for _ in range(20)]  # what malloc has cached is used up
+    before = heap_bytes()
+    many = [Booster(data, 1) for _ in range(100)]
+    after = heap_bytes()
+    assert before is not None
+    assert after is not None
+    takes = (after - before) / len(many)
+    assert max(counted) == pytest.approx(min(counted), rel=0.1)
+    assert counted[-1] == pytest.approx(takes, rel=0.25)
+    assert len(some) == 20
