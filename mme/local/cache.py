@@ -248,7 +248,7 @@ class ModelCache:
             return await self._wire.ask(method, path, body, headers)
 
     async def _evict(self, count: int, give_up: float) -> bool:
-        """Unload so many of the least recently used models, one at least; False if there is none."""
+        """Unload so many models, one at least, the least recently used; False if there is none."""
         gone = 0
         while gone < max(1, count):
             now = time.monotonic()
