@@ -7,7 +7,7 @@ from typing import Any, Self
 
 MULTI_MODEL = "MultiModel"
 _VOLUME_GB = 30  # what instances have where a variant does not say
-_DOWNLOAD_SECONDS, _START_SECONDS = 1200, 240  # the platform's defaults
+_START_SECONDS = 240  # the platform's default
 _METRICS_SECONDS = 60
 
 
@@ -19,7 +19,6 @@ class Variant:
         model_data_url: an S3 prefix of archives; of a model that is not multi-model, one archive.
         cache_enabled: keep models in memory after an invocation.
         volume_gb: of an instance's disk.
-        download_seconds: an archive must be there within this time, unpacked.
         start_seconds: the container must answer ``/ping`` within this time.
     """
 
@@ -34,7 +33,6 @@ class Variant:
     instance_count: int
     weight: float
     volume_gb: int
-    download_seconds: int
     start_seconds: int
 
     @classmethod
@@ -55,7 +53,6 @@ class Variant:
             instance_count=variant.get("InitialInstanceCount", 1),
             weight=variant.get("InitialVariantWeight", 1.0),
             volume_gb=variant.get("VolumeSizeInGB", _VOLUME_GB),
-            download_seconds=variant.get("ModelDataDownloadTimeoutInSeconds", _DOWNLOAD_SECONDS),
             start_seconds=started,
         )
 

@@ -37,10 +37,11 @@ def _container(at: str) -> dict[str, Level]:
 _LIST = "SortBy SortOrder NextToken MaxResults NameContains CreationTimeBefore CreationTimeAfter"
 _VARIANT = """
     VariantName ModelName InitialInstanceCount InstanceType InitialVariantWeight VolumeSizeInGB
-    ModelDataDownloadTimeoutInSeconds ContainerStartupHealthCheckTimeoutInSeconds
+    ContainerStartupHealthCheckTimeoutInSeconds
 """
 _KEPT_OF_A_VARIANT = """
     RoutingConfig.RoutingStrategy InferenceAmiVersion EnableSSMAccess
+    ModelDataDownloadTimeoutInSeconds
     VariantInstanceProvisionTimeoutInSeconds
 """
 
