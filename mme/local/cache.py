@@ -85,6 +85,7 @@ class ModelCache:
         self._failures: dict[str, tuple[float, InvokeError]] = {}
         self._few = asyncio.Semaphore(_LOADS_A_CPU * shape(variant.instance_type)[0])
         self._tasks: set[asyncio.Task[None]] = set()
+        self._posting = 0  # loads that the container is at
 
     def name_of(self, target: str) -> str:
         """The opaque name of a target model in the container."""
@@ -126,17 +127,21 @@ class ModelCache:
                 served = await ask(self._wire, path, body, headers, deadline, on_part)
             finally:
                 held.pins -= 1
-            if served.answer.status != _NOT_FOUND or reloaded or not await self._has_lost(name):
+            if served.answer.status != _NOT_FOUND or reloaded:
                 break
-            self.memory.remove(name)
-            reloaded = True
+            lost = self.memory.get(name) is not held or await self._has_lost(name, deadline)
+            if self.memory.get(name) is held:  # nobody has unloaded or loaded it meanwhile
+                if not lost:
+                    break  # the 404 is the model's own
+                self.memory.remove(name)
+            reloaded = True  # by us or, meanwhile, by somebody else
         if not self._variant.cache_enabled and not held.pins:
             self._spawn(self._forget(name))
         return served._replace(hit=outcome is Outcome.HIT)
 
-    async def _has_lost(self, name: str) -> bool:
+    async def _has_lost(self, name: str, deadline: float) -> bool:
         """Whether a 404 was the container's, which does not know the model any more."""
-        answer = await self._wire.ask(b"GET", b"/models/%b" % name.encode())
+        answer = await self._manage(b"GET", b"/models/%b" % name.encode(), b"", b"", deadline)
         return answer.status == _NOT_FOUND
 
     async def _wait_for(self, name: str, deadline: float) -> None:
@@ -231,12 +236,15 @@ class ModelCache:
         give_up, refusals = time.monotonic() + self._settings.load_seconds, 0
         headers = _JSON + b"X-Amzn-SageMaker-Target-Model: %b\r\n" % header(self.targets[name])
         while True:
+            self._posting += 1
             try:
                 answer = await self._manage(b"POST", b"/models", message, headers, give_up)
             except TimeoutError:
                 reason = f"the container did not load the model in {self._settings.load_seconds} s"
                 error = self._model_error(0, reason.encode())
                 raise self._remember(name, error) from None
+            finally:
+                self._posting -= 1
             if answer.status != _NO_MEMORY or not await self._evict(2**refusals // 2, give_up):
                 return answer
             refusals += 1
@@ -248,16 +256,25 @@ class ModelCache:
             return await self._wire.ask(method, path, body, headers)
 
     async def _evict(self, count: int, give_up: float) -> bool:
-        """Unload so many models, one at least, the least recently used; False if there is none."""
-        gone = 0
+        """Unload so many of the least recently used models, one at least, or fewer.
+
+        Where none may go, wait for what has the room: models in use, loads and unloads of others.
+
+        Returns:
+            Whether it is worth to try again.
+        """
+        gone, waited = 0, False
         while gone < max(1, count):
             now = time.monotonic()
             name = self.memory.victim(now)
             if name is None:
-                may_go = self.memory.victim_from() or (now if len(self.memory) else None)
-                if gone or may_go is None or now > give_up:
-                    return gone > 0
-                await asyncio.sleep(max(_ROOM_SECONDS, may_go - now))
+                if now > give_up:
+                    return False
+                if gone or not (len(self.memory) or self._posting or self._unloads):
+                    return gone > 0 or waited
+                waited = True
+                may_go = self.memory.victim_from() or now
+                await asyncio.sleep(min(max(_ROOM_SECONDS, may_go - now), give_up - now))
                 continue
             await self._unload(name, "the container lacked memory (507)")
             gone += 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from mme.local.pool import Make, Pool, start_all, stop_all
 from mme.local.settings import Settings
 from mme.local.store import Store
 
+logger = logging.getLogger(__name__)
 KIND = "endpoint"
 _DRAIN_SECONDS = 60.0
 CHANGING = frozenset(("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"))
@@ -52,7 +54,7 @@ class Endpoint:
         self._store, self._make, self._folder = store, make, folder
         self._settled = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: dict[asyncio.Task[None], dict[str, Pool]] = {}
 
     def _loaded(self) -> int:
         """Models that all instances hold; one that two of them have counts twice."""
@@ -72,7 +74,16 @@ class Endpoint:
     def begin(self, status: str, work: Coroutine[Any, Any, None]) -> None:
         """Begin with a change, of which DescribeEndpoint says the status."""
         self._save(status)
-        self._work = asyncio.create_task(work)
+        self._work = asyncio.create_task(self._do(work))
+
+    async def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Whatever goes wrong, the endpoint does not stay in between: nobody could delete it."""
+        try:
+            await work
+        except Exception as error:
+            if not isinstance(error, ContainerError):
+                logger.exception("endpoint %s cannot be changed", self.name)
+            self._save(_IN_SERVICE if self.pools else _FAILED, str(error) or repr(error))
 
     def _save(self, status: str, failure: str | None = None) -> None:
         self.document["EndpointStatus"] = status
@@ -115,11 +126,7 @@ class Endpoint:
     async def bring_up(self) -> None:
         """Start all instances; in service when each answers, else failed."""
         pools = self._new_pools(self.deployment)
-        try:
-            await start_all(pools)
-        except ContainerError as error:
-            self._save(_FAILED, str(error))
-            return
+        await start_all(pools)
         self.pools = pools
         self._save(_IN_SERVICE)
 
@@ -127,18 +134,14 @@ class Endpoint:
         """Start another deployment beside the one that serves; then it takes over, or is undone."""
         deployment = Deployment.from_json(document["Deployment"])
         pools = self._new_pools(deployment)
-        try:
-            await start_all(pools)
-        except ContainerError as error:
-            self._save(_IN_SERVICE, str(error))
-            return
+        await start_all(pools)
         old, self.pools, self.deployment = self.pools, pools, deployment
         self.document = document
         self.around.meter.period_seconds = deployment.metrics_seconds
         self._save(_IN_SERVICE)
         task = asyncio.create_task(stop_all(old, _DRAIN_SECONDS))
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        self._leaving[task] = old
+        task.add_done_callback(self._leaving.pop)
 
     async def scale(self, wanted: Mapping[str, tuple[float | None, int | None]]) -> None:
         """Give variants other weights, and other numbers of instances."""
@@ -163,10 +166,7 @@ class Endpoint:
         if self._work is not None:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
-        for task in self._leaving:
-            task.cancel()
-        await asyncio.gather(*self._leaving, return_exceptions=True)
-        await stop_all(self.pools)
+        await asyncio.gather(*map(stop_all, (*self._leaving.values(), self.pools)))
         self.pools = {}
 
     async def delete(self) -> None:

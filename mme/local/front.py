@@ -1,5 +1,6 @@
 """The one URL: invocations and SageMaker are ours, and so is the page; all else is moto's."""
 
+import contextlib
 import json
 import re
 import secrets
@@ -20,7 +21,7 @@ from mme.local.state import State
 
 REGION = "us-east-1"  # of who does not sign
 _RUNTIME = re.compile(rb"/endpoints/([^/]*)/invocations(-response-stream)?")
-_SCOPE = re.compile(rb"Credential=[^/]*/[^/]*/([^/]*)/([^/]*)/aws4_request")
+_SCOPE = re.compile(rb"Credential=[^/]*/[^/]*/([a-z0-9-]{1,40})/([a-z0-9-]+)/aws4_request")
 _SAGEMAKER, _SCALING = b"SageMaker.", b"AnyScaleFrontendService."
 _ACTIVITIES = _SCALING + b"DescribeScalingActivities"
 _READ_FIRST = {b"monitoring": "metrics", b"logs": "logs"}
@@ -42,6 +43,10 @@ _OURS = re.compile(rb"(?:(?:[^:@/]*\.)?localhost|127\.0\.0\.1|\[::1\])(?::\d+)?"
 _STRANGER = b'{"message": "mme local answers http://localhost and http://127.0.0.1 alone."}'
 _MOST_CONTROL_BYTES = 4 * 1024**2
 VERSION = version("xgboost-mme")
+
+
+class _GoneError(Exception):
+    """The client closed the connection before its request was whole."""
 
 
 class Front:
@@ -71,11 +76,17 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        path: bytes = scope["raw_path"]
         headers = dict(scope["headers"])
         if not _is_from_here(headers):
             await _answer(send, 403, _STRANGER, _JSON)
             return
+        with contextlib.suppress(_GoneError):  # there is nobody to answer
+            await self._route(headers, scope, receive, send)
+
+    async def _route(
+        self, headers: dict[bytes, bytes], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        path: bytes = scope["raw_path"]
         if scope["method"] == "POST" and (invoked := _RUNTIME.fullmatch(path)):
             await self._invoke(invoked, headers, receive, send)
             return
@@ -131,13 +142,17 @@ class Front:
     ) -> None:
         operation = target.removeprefix(_SAGEMAKER).decode("latin-1")
         body = await _body(receive, _MOST_CONTROL_BYTES)
-        if self._control.owns(operation, body):
+        if len(body) > _MOST_CONTROL_BYTES:
+            await _answer(send, 413, b'{"__type": "RequestEntityTooLargeException"}', _AMZ_JSON)
+        elif self._control.owns(operation, body):
             status, answer = await self._control.call(operation, body, region)
             await _answer(send, status, answer, _AMZ_JSON)
         else:
             await self._forward(scope, receive, send, body)
 
-    async def _forward(self, scope: Scope, receive: Receive, send: Send, body: bytes = b"") -> None:
+    async def _forward(
+        self, scope: Scope, receive: Receive, send: Send, body: bytes | None = None
+    ) -> None:
         try:
             await self._proxy(scope, receive, send, body)
         except OSError as error:
@@ -170,13 +185,13 @@ def _is_from_here(headers: Mapping[bytes, bytes]) -> bool:
 
 async def _body(receive: Receive, most: int) -> bytes:
     """The request's body; of a longer one the first bytes, and one more than may be."""
-    message = await receive()
-    if not message.get("more_body"):
-        return bytes(message.get("body", b""))
-    parts, size = [message["body"]], len(message["body"])
-    while message.get("more_body"):
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
         message = await receive()
-        part = message.get("body", b"")
+        if message["type"] == "http.disconnect":
+            raise _GoneError
+        part, more = message.get("body", b""), message.get("more_body", False)
         if size <= most:
             parts.append(part)
         size += len(part)

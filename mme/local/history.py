@@ -21,6 +21,12 @@ class _Step:
     loaded: int = 0
     warm: dict[float, int] = field(default_factory=dict)  # microseconds, how often
     cold: dict[float, int] = field(default_factory=dict)
+    quantiles: tuple[float | None, ...] | None = None  # of one that is over: no more changes there
+
+    def milliseconds(self) -> tuple[float | None, ...]:
+        """The median, the 90th percentile, and that of the cold ones."""
+        both = _all(self)
+        return quantile(both, 0.5), quantile(both, 0.9), quantile(self.cold, 0.9)
 
 
 class History:
@@ -62,15 +68,20 @@ class History:
         """Lists of one figure a step, the oldest first."""
         self._current().loaded = self._loaded()
         steps = list(self._steps)
+        for step in steps[:-1]:
+            step.quantiles = step.quantiles or step.milliseconds()
+        p50, p90, cold = zip(
+            *[step.quantiles or step.milliseconds() for step in steps], strict=True
+        )
         return {
             "step": STEP_SECONDS,
             "from": (self._step - len(steps) + 1) * STEP_SECONDS,
             "invocations": [step.invocations for step in steps],
             "hits": [step.hits for step in steps],
             "errors": [step.errors for step in steps],
-            "p50_ms": [quantile(_all(step), 0.5) for step in steps],
-            "p90_ms": [quantile(_all(step), 0.9) for step in steps],
-            "cold_p90_ms": [quantile(step.cold, 0.9) for step in steps],
+            "p50_ms": list(p50),
+            "p90_ms": list(p90),
+            "cold_p90_ms": list(cold),
             "loaded": [step.loaded for step in steps],
         }
 

@@ -57,6 +57,7 @@ class Instance:
         self.in_flight = self.invocations = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._life = asyncio.Lock()
         self.memory_bytes = 0
         self.memory_limit_bytes = memory_limit_bytes(variant, around)
         self._doubt: asyncio.Task[None] | None = None
@@ -67,7 +68,7 @@ class Instance:
         self.cache = ModelCache(identity, variant, root, container.model_root, self._wire, around)
 
     async def start(self) -> None:
-        """Return when the container answers ``/ping``.
+        """Return when the container answers ``/ping``, or the instance has been stopped.
 
         Raises:
             ContainerError: it does not; the message says why.
@@ -76,9 +77,13 @@ class Instance:
         try:
             if not self.variant.multi_model and self.variant.model_data_url:
                 await self._fetch_the_one_model()
-            await self.container.start()
+            async with self._life:
+                if self.state is State.STARTING:
+                    await self.container.start()
             await self._until_healthy()
         except ContainerError:
+            if self.state is not State.STARTING:
+                return  # it has been stopped meanwhile
             self.state = State.FAILED
             raise
         if self.state is State.STARTING:
@@ -96,7 +101,7 @@ class Instance:
 
     async def _until_healthy(self) -> None:
         give_up = time.monotonic() + self.variant.start_seconds
-        while not await self._ping():
+        while self.state is State.STARTING and not await self._ping():
             reason = self.container.ended()
             if reason is None and time.monotonic() > give_up:
                 reason = f"no answer to GET /ping with 200 in {self.variant.start_seconds} s"
@@ -217,6 +222,10 @@ class Instance:
         """How little it wants another model."""
         return len(self.cache.memory) + self.cache.memory.loading, self.in_flight
 
+    def hurry(self) -> None:
+        """Wait no longer for what is in flight, if ``stop`` does."""
+        self._idle.set()
+
     async def stop(self, drain_seconds: float = 0.0) -> None:
         """Let what is in flight come to its end, then end the container and leave nothing."""
         patience = _FAILED_SECONDS
@@ -228,8 +237,10 @@ class Instance:
         self.state = State.FAILED
         self.cache.close()
         self._wire.close()  # what still waits for an answer is asked of another instance
-        await self.container.stop(patience)
+        async with self._life:  # what is being started cannot be stopped yet
+            await self.container.stop(patience)
         self._around.meter.forget(self.identity)
+        await self.cache.shelf.quiet()
         await asyncio.to_thread(shutil.rmtree, self._home, ignore_errors=True)
 
 

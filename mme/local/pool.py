@@ -64,7 +64,8 @@ class Pool:
                 self._end(instance)
             raise errors[0]
         for instance in added:
-            self._watch(instance)
+            if instance.state is State.IN_SERVICE:  # else it has been ended meanwhile
+                self._watch(instance)
         self._notify()
 
     def _new(self) -> Instance:
@@ -114,8 +115,11 @@ class Pool:
         """Take an instance out; it ends when it has answered what is in flight."""
 
         async def end() -> None:
-            await instance.stop(drain_seconds)
-            self.instances.remove(instance)
+            try:
+                await instance.stop(drain_seconds)
+            finally:
+                if instance in self.instances:
+                    self.instances.remove(instance)
 
         tending = self._tending.pop(instance, None)
         if tending is not None and tending is not asyncio.current_task():
@@ -139,7 +143,7 @@ class Pool:
         if wanted > len(self._staying()):
             await self._add(wanted - len(self._staying()))
         self.wanted = wanted
-        staying = sorted(self._staying(), key=Instance.weight)
+        staying = sorted(self._staying(), key=_worth)
         for instance in staying[: len(staying) - wanted]:
             self._end(instance, _DRAIN_SECONDS)
 
@@ -167,15 +171,28 @@ class Pool:
                 waiter.set_result(None)
 
     async def stop(self, drain_seconds: float = 0.0) -> None:
-        """End all instances, each when it has answered what is in flight."""
+        """End all instances, each when it has answered what is in flight.
+
+        Also those that are draining already; without time to drain, they get none either. Who is
+        cancelled here does not keep them from ending.
+        """
         self._closed, self.wanted = True, 0
         self._notify()
         for instance in self._staying():
             self._end(instance, drain_seconds)
+        if not drain_seconds:
+            for instance in self.instances:
+                instance.hurry()
         for task in self._replacing:
             task.cancel()
         await asyncio.gather(*self._replacing, return_exceptions=True)
-        await asyncio.gather(*self._ending)
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+
+def _worth(instance: Instance) -> tuple[bool, tuple[int, int]]:
+    """The less, the sooner it goes: one that does not answer yet before one that does."""
+    return instance.state is State.IN_SERVICE, instance.weight()
 
 
 async def start_all(pools: dict[str, Pool]) -> None:

@@ -49,14 +49,16 @@ class Proxy:
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send, body: bytes = b"") -> None:
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, body: bytes | None = None
+    ) -> None:
         """Answer one request.
 
         Args:
             scope: of ASGI, as are the next two.
-            receive: the rest of the request's body.
+            receive: the request's body.
             send: the answer.
-            body: of it, what has been received already.
+            body: the same, if it has been received already.
 
         Raises:
             OSError: moto is not there, or went away.
@@ -75,7 +77,7 @@ class Proxy:
 
 
 async def _send_on(
-    scope: Scope, receive: Receive, writer: asyncio.StreamWriter, body: bytes
+    scope: Scope, receive: Receive, writer: asyncio.StreamWriter, whole: bytes | None
 ) -> None:
     target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
     chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
@@ -83,7 +85,7 @@ async def _send_on(
     lines += [b"%b: %b" % header for header in scope["headers"] if header[0] not in _OWN]
     lines += [b"Transfer-Encoding: chunked"] if chunked else []
     writer.write(b"\r\n".join([*lines, b"Connection: close", b"", b""]))
-    more = True
+    body, more = whole or b"", whole is None
     while True:
         if body:
             writer.write(b"%x\r\n%b\r\n" % (len(body), body) if chunked else body)
@@ -92,6 +94,7 @@ async def _send_on(
             break
         message = await receive()
         if message["type"] == "http.disconnect":
+            writer.transport.abort()  # moto would wait for the rest, and we for moto
             return
         body, more = message.get("body", b""), message.get("more_body", False)
     if chunked:

@@ -8,9 +8,10 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -131,18 +132,18 @@ class Server:
         endpoints.restore()
         await asyncio.to_thread(validation.service)  # takes a moment, when first asked for
         work = [asyncio.create_task(one) for one in (settler.run(), autoscaler.run(), moto.keep())]
-        await self._serve_models(control, endpoints)  # who connects meanwhile, waits
-        serving = asyncio.create_task(http.serve(sockets=[listener]))
-        _say(f"mme local listens on http://{HOST}:{options.port} (state in {options.state})")
-        for endpoint in endpoints.all():
-            await endpoint.settled(_START_SECONDS)
-            _say(_state_of(endpoint))
-        _say(LOCAL_READY.strip())
-        await serving
-        for task in work:
-            task.cancel()
-        await asyncio.gather(*work, return_exceptions=True)
-        await endpoints.stop()
+        try:
+            # Who connects meanwhile, waits.
+            await _unless(http.stopping, self._serve_models(control, endpoints))
+            serving = asyncio.create_task(http.serve(sockets=[listener]))
+            _say(f"mme local listens on http://{HOST}:{options.port} (state in {options.state})")
+            await _unless(http.stopping, _announce(endpoints))
+            await serving
+        finally:  # also when it cannot start: containers of Docker would stay
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+            await endpoints.stop()
 
     def _make(self, identity: str, around: Surroundings, variant: Variant, home: Path) -> Container:
         """The container of an instance."""
@@ -202,6 +203,24 @@ async def _create(control: Control, name: str) -> None:
             raise StartError(json.loads(answer)["message"])
 
 
+async def _announce(endpoints: Endpoints) -> None:
+    """Say of each endpoint how it has started, then that all have."""
+    for endpoint in endpoints.all():
+        await endpoint.settled(_START_SECONDS)
+        _say(_state_of(endpoint))
+    _say(LOCAL_READY.strip())
+
+
+async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do something, but no more of it when we are to stop."""
+    task, stop = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if task.done():
+        task.result()
+    task.cancel()
+
+
 def _state_of(endpoint: Endpoint) -> str:
     reason = endpoint.document.get("FailureReason")
     return f"endpoint {endpoint.name}: {endpoint.status}{f' ({reason})' if reason else ''}"
@@ -230,6 +249,8 @@ class _Http(uvicorn.Server):
             )
         )
 
+        self.stopping = asyncio.Event()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave them to us."""
@@ -237,6 +258,7 @@ class _Http(uvicorn.Server):
 
     def stop(self) -> None:
         """Take no more requests, and end when those in flight are answered; asked again, now."""
+        self.stopping.set()
         self.force_exit = self.should_exit
         self.should_exit = True
 

@@ -1,7 +1,9 @@
 """The disk of one instance: archives come from S3 and lie here unpacked, until room is needed."""
 
 import asyncio
+import contextlib
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable
@@ -38,6 +40,7 @@ class Shelf:
         self.root = root
         self.residency = Residency(capacity)
         self._in_use, self._evicted = in_use, evicted
+        self._unpacking: set[asyncio.Future[int]] = set()
 
     def __contains__(self, name: str) -> bool:
         return name in self.residency
@@ -55,16 +58,24 @@ class Shelf:
             artifacts.ArtifactError: it cannot be unpacked.
         """
         loop = asyncio.get_running_loop()
-        size = await loop.run_in_executor(_threads, _unpack, archive, self.root / name)
+        work = loop.run_in_executor(_threads, _unpack, archive, self.root / name)
+        self._unpacking.add(work)  # a thread cannot be cancelled
+        work.add_done_callback(self._unpacking.discard)
+        size = await asyncio.shield(work)
         self.residency.loaded(name, size, time.monotonic())
         await self._make_room(name)
+
+    async def quiet(self) -> None:
+        """Return when nothing is being unpacked, also of who was cancelled."""
+        if self._unpacking:
+            await asyncio.wait(self._unpacking)
 
     async def _make_room(self, newest: str) -> None:
         """Delete models that are not loaded, the least recently used first, until all fits."""
         for name, _ in self.residency.held():
             if not self.residency.lacks(0):
                 return
-            if name != newest and not self._in_use(name):
+            if name != newest and name in self.residency and not self._in_use(name):
                 self._evicted(name, self.residency.evict(name))
                 await self._delete(name)
 
@@ -74,8 +85,11 @@ class Shelf:
             await self._delete(name)
 
     async def _delete(self, name: str) -> None:
+        gone = self.root / f".gone-{secrets.token_hex(8)}"
+        with contextlib.suppress(FileNotFoundError):  # at once: the model may come back meanwhile
+            (self.root / name).rename(gone)
         await asyncio.get_running_loop().run_in_executor(
-            _threads, lambda: shutil.rmtree(self.root / name, ignore_errors=True)
+            _threads, lambda: shutil.rmtree(gone, ignore_errors=True)
         )
 
 

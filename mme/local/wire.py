@@ -1,6 +1,7 @@
 """HTTP to a container: keep-alive connections, one request at a time on each."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, cast
 
@@ -49,7 +50,7 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
-        self._begun = False
+        self._begun = self._head_is_complete = False
         self._on_part = on_part
         self._transport.writelines(message)
         return await self._answer
@@ -69,6 +70,9 @@ class _Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.lower()] = value
 
+    def on_headers_complete(self) -> None:
+        self._head_is_complete = True
+
     def on_body(self, body: bytes) -> None:
         if self._on_part is None or self._parser.get_status_code() != _OK:
             self._body.append(body)
@@ -82,8 +86,15 @@ class _Connection(asyncio.Protocol):
             self._answer.set_result(Answer(status, self._headers, body))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.usable and exc is None and self._ends_with_connection():
+            self.on_message_complete()
         self.usable = False
         self._fail(str(exc or "the container closed the connection"))
+
+    def _ends_with_connection(self) -> bool:
+        """Whether a body has begun of which nothing but the end of the connection is the end."""
+        framed = {b"content-length", b"transfer-encoding"} & self._headers.keys()
+        return self._head_is_complete and not framed
 
     def _fail(self, reason: str) -> None:
         if self._answer is not None and not self._answer.done():
@@ -126,7 +137,15 @@ class Wire:
         """
         length = b"Content-Length: %d\r\n\r\n" % len(body)
         message = (method, b" ", path, _LINE_END, headers, length, body)
+        if method != b"POST" and (kept := self._take()) is not None:
+            with contextlib.suppress(LostError):  # the container may have closed it meanwhile
+                return await self._ask_on(kept, message, on_part)
         connection = self._take() or await self._connect()
+        return await self._ask_on(connection, message, on_part)
+
+    async def _ask_on(
+        self, connection: _Connection, message: tuple[bytes, ...], on_part: Part | None
+    ) -> Answer:
         self._busy.add(connection)
         try:
             answer = await connection.ask(message, on_part)
