@@ -138,7 +138,8 @@ def environment(shards: int = 1) -> dict[str, str]:
     # One heap for all threads: models then lie closer, and what one thread freed another can use.
     threads["MALLOC_ARENA_MAX"] = "1"
     mine = {name: value for name, value in os.environ.items() if not name.startswith("MMS_")}
-    if (memory := mine.get(_MODEL_MEMORY, "").strip()).isdigit() and int(memory):
+    memory = mine.get(_MODEL_MEMORY, "").strip()
+    if memory.isascii() and memory.isdigit() and int(memory):
         mine[_MODEL_MEMORY] = str(max(1, int(memory) // shards))
     return threads | mine
 

@@ -140,6 +140,12 @@ class Room:
             HandlerError: 507, there is no room for it.
         """
         with self._lock:
+            if self._most and size > self._most:  # no unload would help
+                raise HandlerError(
+                    Fault.BAD_MODEL,
+                    f"the model takes {size / MIB:.1f} MB, more than the {self._most / MIB:.1f} MB "
+                    "that all models may take",
+                )
             if self._most and self._held + size > self._most:
                 raise HandlerError(
                     Fault.OUT_OF_MEMORY,

@@ -9,10 +9,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from mme.local.clients import Clients
 from mme.local.errors import RequestError
 from mme.local.scaling import Decision, Limits, Policy, Seen, after, decide
 from mme.local.validation import check, message, parse_json
@@ -82,8 +81,8 @@ class Autoscaler:
     """
 
     def __init__(self, url: str, endpoints: Endpoints, minute_seconds: float) -> None:
-        self._url, self._endpoints, self._minute_seconds = url, endpoints, minute_seconds
-        self._clients: dict[str, Any] = {}
+        self._endpoints, self._minute_seconds = endpoints, minute_seconds
+        self._clients = Clients(url)
         self._totals: dict[str, int] = {}  # by resource, a minute ago
         self._seen: dict[str, Seen] = {}
         self._minute = 0
@@ -137,16 +136,7 @@ class Autoscaler:
 
     def _read(self, region: str) -> dict[str, Registered]:
         """What is registered, by resource."""
-        if region not in self._clients:
-            self._clients[region] = boto3.client(
-                _SERVICE,
-                endpoint_url=self._url,
-                region_name=region,
-                aws_access_key_id="local",
-                aws_secret_access_key="local",  # noqa: S106  # moto asks for some, for none in particular
-                config=Config(retries={"max_attempts": 1}),
-            )
-        client = self._clients[region]
+        client = self._clients.get(_SERVICE, region)
         found = {}
         for page in client.get_paginator("describe_scalable_targets").paginate(
             ServiceNamespace=_NAMESPACE

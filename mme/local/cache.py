@@ -78,8 +78,7 @@ class ModelCache:
         self.memory = Residency(floor_seconds=self._settings.floor_seconds)
         capacity = variant.volume_gb * GIB
         self.shelf = Shelf(root, capacity, self._in_use, self._off_the_disk)
-        self.targets: dict[str, str] = {}  # by model name
-        self._names: dict[str, str] = {}
+        self.targets: dict[str, str] = {}  # by name, of models that are here or on their way
         self._loads: dict[str, asyncio.Task[None]] = {}
         self._unloads: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, tuple[float, InvokeError]] = {}
@@ -89,12 +88,8 @@ class ModelCache:
 
     def name_of(self, target: str) -> str:
         """The opaque name of a target model in the container."""
-        name = self._names.get(target)
-        if name is None:
-            key = f"{self._variant.model_data_url}{target}".encode()
-            name = self._names[target] = hashlib.sha256(key).hexdigest()[:_NAME_DIGITS]
-            self.targets[name] = target
-        return name
+        key = f"{self._variant.model_data_url}{target}".encode()
+        return hashlib.sha256(key).hexdigest()[:_NAME_DIGITS]
 
     def holds(self, target: str) -> bool:
         """Whether the model is loaded here, or being so."""
@@ -120,7 +115,7 @@ class ModelCache:
         reloaded = False
         while True:
             while (held := self.memory.get(name)) is None:
-                await self._wait_for(name, deadline)
+                await self._wait_for(name, target, deadline)
             held.pins += 1
             try:
                 path = b"/models/%b/invoke" % name.encode()
@@ -144,7 +139,7 @@ class ModelCache:
         answer = await self._manage(b"GET", b"/models/%b" % name.encode(), b"", b"", deadline)
         return answer.status == _NOT_FOUND
 
-    async def _wait_for(self, name: str, deadline: float) -> None:
+    async def _wait_for(self, name: str, target: str, deadline: float) -> None:
         """Wait until the model is loaded, by one load for all who wait."""
         begun = time.monotonic()
         failure = self._failures.get(name)
@@ -155,13 +150,14 @@ class ModelCache:
         load = self._loads.get(name)
         if load is None:
             self.memory.begin(name)
+            self.targets[name] = target
             load = self._loads[name] = asyncio.create_task(self._load(name))
             load.add_done_callback(lambda task: self._load_has_ended(name, task))
         try:
             async with asyncio.timeout_at(loop_time(deadline)):
                 await asyncio.shield(load)
         except TimeoutError:
-            raise faults.not_ready(self.targets[name]) from None
+            raise faults.not_ready(target) from None
         except asyncio.CancelledError:
             if load.cancelled():
                 raise LostError("the instance has been stopped") from None
@@ -174,8 +170,14 @@ class ModelCache:
         del self._loads[name]
         if name not in self.memory:
             self.memory.failed(name)
+            self._let_go(name)
         if not task.cancelled():
             task.exception()  # whoever waits has it; nobody need wait any more
+
+    def _let_go(self, name: str) -> None:
+        """Forget what a model is called that is neither here nor on its way."""
+        if name not in self.shelf and name not in self.memory and name not in self._loads:
+            self.targets.pop(name, None)
 
     def _remember(self, name: str, error: InvokeError) -> InvokeError:
         """Answer requests for the model with this error for a while, without another load."""
@@ -309,9 +311,11 @@ class ModelCache:
             await self._delete(name)
             if name not in self._loads:
                 await self.shelf.drop(name)
+                self._let_go(name)
 
     def _off_the_disk(self, name: str, held: Held) -> None:
         self._note_eviction(name, held, "the disk was full")
+        self._let_go(name)
 
     def _note_eviction(self, name: str, held: Held, reason: str) -> None:
         self._around.events.evicted(

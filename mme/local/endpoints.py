@@ -14,13 +14,12 @@ from mme.local.deployment import Deployment
 from mme.local.history import Events, History
 from mme.local.meter import Meter
 from mme.local.objects import Objects
-from mme.local.pool import Make, Pool, start_all, stop_all
+from mme.local.pool import DRAIN_SECONDS, Make, Pool, start_all, stop_all
 from mme.local.settings import Settings
 from mme.local.store import Store
 
 logger = logging.getLogger(__name__)
 KIND = "endpoint"
-_DRAIN_SECONDS = 60.0
 CHANGING = frozenset(("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"))
 _IN_SERVICE, _FAILED = "InService", "Failed"
 
@@ -139,7 +138,7 @@ class Endpoint:
         self.document = document
         self.around.meter.period_seconds = deployment.metrics_seconds
         self._save(_IN_SERVICE)
-        task = asyncio.create_task(stop_all(old, _DRAIN_SECONDS))
+        task = asyncio.create_task(stop_all(old, DRAIN_SECONDS))
         self._leaving[task] = old
         task.add_done_callback(self._leaving.pop)
 
@@ -213,6 +212,7 @@ class Endpoints:
         self._store, self._objects, self._make, self._folder = store, objects, make, folder
         self._events, self._settings, self._account = events, settings, account
         self._all: dict[str, Endpoint] = {}
+        self._departed: list[Endpoint] = []
         self._deleting: set[asyncio.Task[None]] = set()
 
     def get(self, name: str) -> Endpoint | None:
@@ -223,6 +223,11 @@ class Endpoints:
         """All of them."""
         return list(self._all.values())
 
+    def departed(self) -> list[Endpoint]:
+        """Those that have been deleted since the last time."""
+        departed, self._departed = self._departed, []
+        return departed
+
     def restore(self) -> None:
         """Take over what an earlier run left, and start it again."""
         for document in self._store.all(KIND):
@@ -231,8 +236,7 @@ class Endpoints:
                 self._store.remove(KIND, name)
                 continue
             endpoint = self._all[name] = self._new(document)
-            if endpoint.status != _FAILED:
-                endpoint.begin("SystemUpdating", endpoint.bring_up())
+            endpoint.begin("SystemUpdating", endpoint.bring_up())  # also one that had failed
 
     def _new(self, document: dict[str, Any]) -> Endpoint:
         region = document["EndpointArn"].split(":")[3]
@@ -268,7 +272,7 @@ class Endpoints:
 
         async def delete() -> None:
             await endpoint.delete()
-            del self._all[name]
+            self._departed.append(self._all.pop(name))
 
         task = asyncio.create_task(delete())
         self._deleting.add(task)

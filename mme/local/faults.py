@@ -99,6 +99,11 @@ def unavailable(message: str) -> InvokeError:
     return InvokeError(503, "ServiceUnavailable", Message=message)
 
 
+def internal() -> InvokeError:
+    """Something that must not happen."""
+    return InvokeError(500, "InternalFailure", Message="mme local failed; its output says why.")
+
+
 def too_large() -> InvokeError:
     """The body is over the limit; AWS's answer has no text and no type."""
     return InvokeError(413, "")

@@ -10,7 +10,7 @@ from mme.local.meter import rounded
 
 STEP_SECONDS = 2
 _STEPS = 300
-_MOST_EVENTS = 100
+_MOST_EVENTS, _MOST_CHARACTERS = 100, 1000
 
 
 @dataclass(slots=True)
@@ -103,6 +103,10 @@ def quantile(times: dict[float, int], share: float) -> float | None:
     return None
 
 
+def _cut(value: object) -> object:
+    return value[:_MOST_CHARACTERS] if isinstance(value, str) else value
+
+
 class Events:
     """The newest evictions and errors of all endpoints."""
 
@@ -116,4 +120,5 @@ class Events:
 
     def failed(self, **details: object) -> None:
         """Something went wrong."""
-        self.errors.appendleft({"time": round(time.time(), 3), **details})
+        shown = {name: _cut(value) for name, value in details.items()}
+        self.errors.appendleft({"time": round(time.time(), 3), **shown})

@@ -12,8 +12,9 @@ from mme.local.container import Container, ContainerError
 from mme.local.deployment import Variant
 from mme.local.instance import Instance, State
 from mme.local.routing import choose
+from mme.local.wire import LostError
 
-_DRAIN_SECONDS = 60.0  # as long as an invocation may take
+DRAIN_SECONDS = 60.0  # as long as an invocation may take
 _FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 0.5, 30.0  # before a replacement is tried again
 
 # id, what it shares, variant, the folder of the instance -> its container, not started
@@ -145,17 +146,18 @@ class Pool:
         self.wanted = wanted
         staying = sorted(self._staying(), key=_worth)
         for instance in staying[: len(staying) - wanted]:
-            self._end(instance, _DRAIN_SECONDS)
+            self._end(instance, DRAIN_SECONDS)
 
     async def pick(self, target: str, deadline: float) -> Instance:
         """The instance for a request; waits while there is none in service.
 
         Raises:
             InvokeError: 503, there is none before the deadline.
+            LostError: the pool has been closed: there may be another one.
         """
         while not (candidates := self.in_service):
             if self._closed:
-                raise faults.unavailable("The variant has been taken out of service.")
+                raise LostError("the variant has been taken out of service")
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             try:

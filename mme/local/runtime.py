@@ -1,6 +1,7 @@
 """InvokeEndpoint: who may ask what, which instance answers, and what the client gets."""
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -18,6 +19,7 @@ from mme.local.settings import Settings
 from mme.local.validation import SAGEMAKER_RUNTIME, check, message, operation_model
 from mme.local.wire import LostError, Part
 
+logger = logging.getLogger(__name__)
 _PREFIX = b"x-amzn-sagemaker-"
 _TARGET, _VARIANT = _PREFIX + b"target-model", _PREFIX + b"target-variant"
 _ATTRIBUTES = _PREFIX + b"custom-attributes"
@@ -110,6 +112,9 @@ class Runtime:
             served = await self._served(request, endpoint, pool, target)
         except InvokeError as error:
             return self._failed(request, error)
+        except Exception:  # the boundary: a client must get an answer that it knows
+            logger.exception("an invocation of %s could not be answered", request.endpoint)
+            return self._failed(request, faults.internal())
         answer = served.answer
         headers = _answered(pool, answer.headers, b"Content-Type")
         return Response(200, headers, answer.body)
@@ -142,7 +147,7 @@ class Runtime:
         endpoint = self._endpoints.get(request.endpoint)
         if endpoint is not None and endpoint.status == "SystemUpdating":  # it comes back
             await endpoint.settled(self._settings.invoke_seconds)
-        if endpoint is None or not endpoint.pools:
+        if endpoint is None or not endpoint.pools or endpoint.status == "Deleting":
             raise faults.no_endpoint(request.endpoint, self._account)
         multi_model = endpoint.deployment.variants[0].multi_model
         target = headers.get(_TARGET)
@@ -212,8 +217,10 @@ class Runtime:
         )
         reason = ""
         for _ in range(_TRIES):
-            instance: Instance = await pool.pick(target, deadline)
+            pool = endpoint.pools.get(pool.variant.name, pool)  # an update may have replaced it
+            instance: Instance | None = None
             try:
+                instance = await pool.pick(target, deadline)
                 return await instance.invoke(target, request.body, headers, deadline, on_part)
             except TimeoutError:
                 raise faults.timed_out(
@@ -223,7 +230,8 @@ class Runtime:
                 reason = str(lost)
                 if lost.begun and on_part is not None:
                     break
-                await instance.doubt()
+                if instance is not None:
+                    await instance.doubt()
         raise faults.unavailable(f"The instance failed while it answered: {reason}")
 
     def _count(

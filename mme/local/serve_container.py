@@ -1,13 +1,16 @@
 """``mme serve`` as the container of an instance: processes of this machine, without Docker."""
 
 import asyncio
+import hashlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 from mme import process_tree
 from mme.local import tied
@@ -46,7 +49,7 @@ class ServeContainer:
         self.url_port = self._port.getsockname()[1]
         try:
             self._temporary = tempfile.TemporaryDirectory(
-                prefix="mme-local-", ignore_cleanup_errors=True
+                prefix=_prefix(self._spec.models.parents[1]), ignore_cleanup_errors=True
             )
             self._process = self._spawn(self._temporary.name)
         except OSError as error:
@@ -118,6 +121,21 @@ class ServeContainer:
                 return False
             await asyncio.sleep(_POLL_SECONDS)
         return True
+
+
+def _prefix(instances: Path) -> str:
+    """How the temporary directories begin of those whose models are below that folder."""
+    return f"mme-local-{hashlib.sha256(str(instances).encode()).hexdigest()[:8]}-"
+
+
+def remove_stale(instances: Path) -> None:
+    """Remove the temporary directories that a run over the same folder left, which was killed.
+
+    Args:
+        instances: ``models`` of a specification is ``instances/ID/models``.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_prefix(instances)}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _reserved_port() -> socket.socket:

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvicorn
 
-from mme.local import validation
+from mme.local import serve_container, validation
 from mme.local.autoscaler import Autoscaler
 from mme.local.cache import Surroundings
 from mme.local.container import Container, ContainerError, Spec
@@ -84,7 +84,9 @@ class Server:
         with contextlib.ExitStack() as stack:
             stack.enter_context(_locked(state))
             listener = stack.enter_context(_listening(self._options.port))
-            shutil.rmtree(state / "instances", ignore_errors=True)  # of a run that was killed
+            # What a run has left that was killed.
+            shutil.rmtree(state / "instances", ignore_errors=True)
+            serve_container.remove_stale(state / "instances")
             if self._options.models is not None:
                 _link_bucket(state, self._options.models)
             moto = Moto(state)
@@ -297,4 +299,6 @@ def _link_bucket(state: Path, models: Path) -> None:
     bucket.parent.mkdir(parents=True, exist_ok=True)
     if bucket.is_symlink():
         bucket.unlink()
+    elif bucket.exists():
+        raise StartError(f"{bucket} is a bucket already: --models needs its name")
     bucket.symlink_to(models, target_is_directory=True)

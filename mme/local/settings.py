@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
+_LEAST, _MOST = 0.1, 1e12
+
 
 class SettingsError(Exception):
     """An environment variable holds what it cannot mean; the message says what it may."""
@@ -74,6 +76,7 @@ class Settings:
                     values[setting.name] = float(text)
                 except ValueError:
                     raise SettingsError(f"{variable} is {text!r}: it must be a number") from None
-                if not 0 <= values[setting.name] < 1e12:
-                    raise SettingsError(f"{variable} is {text!r}: it must be 0 or more")
+                least = 0 if setting.default == 0 else _LEAST
+                if not least <= values[setting.name] < _MOST:
+                    raise SettingsError(f"{variable} is {text!r}: it must be {least} or more")
         return cls(**values)

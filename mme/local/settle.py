@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import logging
 import os
 import time
 from collections import deque
@@ -11,14 +12,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from mme.local.clients import Clients
 from mme.local.endpoints import Endpoints
 from mme.local.meter import Datum
 
+logger = logging.getLogger(__name__)
 _EVERY_SECONDS = 10.0
+_KEPT_SECONDS = 7 * 86400.0  # a log that nothing is written to
 _MOST_LOG_BYTES = 16 * 1024**2  # of an instance's file, before it is emptied
 _MOST_EVENTS = 10_000  # of one stream at once: as many as are kept
 _EVENT_CHARACTERS = 32_000
@@ -38,9 +40,9 @@ class Settler:
     """
 
     def __init__(self, url: str, endpoints: Endpoints, logs: Path) -> None:
-        self._url, self._endpoints, self._logs = url, endpoints, logs
+        self._endpoints, self._logs = endpoints, logs
         self._locks = {"metrics": asyncio.Lock(), "logs": asyncio.Lock()}
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients = Clients(url)
         self._read: dict[Path, int] = {}  # bytes of each file that have been handed over
 
     async def run(self) -> None:
@@ -48,17 +50,27 @@ class Settler:
         while True:
             await asyncio.sleep(_EVERY_SECONDS)
             await self.settle("metrics")
-            for file in self._files():
-                with contextlib.suppress(FileNotFoundError):
-                    if file.stat().st_size > _MOST_LOG_BYTES:
-                        await self.settle("logs")
-                        os.truncate(file, 0)
-                        self._read[file] = 0
+            try:
+                await self._trim_logs()
+            except OSError as error:
+                logger.warning("logs cannot be trimmed: %s", error)
+
+    async def _trim_logs(self) -> None:
+        """Empty a file that has grown large; remove that of an instance that ended long ago."""
+        for file in self._files():
+            with contextlib.suppress(FileNotFoundError):
+                seen = file.stat()
+                if time.time() - seen.st_mtime > _KEPT_SECONDS:
+                    file.unlink()
+                elif seen.st_size > _MOST_LOG_BYTES:
+                    await self.settle("logs")
+                    os.truncate(file, 0)
+                    self._read[file] = 0
 
     async def settle(self, what: str) -> None:
         """Hand over ``metrics`` or ``logs``; what moto does not take is lost."""
         async with self._locks[what]:
-            with contextlib.suppress(BotoCoreError, ClientError):
+            with contextlib.suppress(BotoCoreError, ClientError, OSError):
                 if what == "metrics":
                     data = self._take()
                     if data:
@@ -66,22 +78,9 @@ class Settler:
                 else:
                     await asyncio.to_thread(self._put_logs)
 
-    def _client(self, service: str, region: str) -> Any:
-        client = self._clients.get((service, region))
-        if client is None:
-            client = self._clients[service, region] = boto3.client(
-                service,
-                endpoint_url=self._url,
-                region_name=region,
-                aws_access_key_id="local",
-                aws_secret_access_key="local",  # noqa: S106  # moto asks for some, for none in particular
-                config=Config(retries={"max_attempts": 1}),
-            )
-        return client
-
     def _take(self) -> list[tuple[str, str, Datum]]:
         taken = []
-        for endpoint in self._endpoints.all():
+        for endpoint in (*self._endpoints.all(), *self._endpoints.departed()):
             endpoint.refresh()
             region, name = endpoint.around.region, endpoint.name
             taken += [(region, name, datum) for datum in endpoint.around.meter.take()]
@@ -92,7 +91,7 @@ class Settler:
         for (region, namespace), group in itertools.groupby(
             taken, key=lambda one: (one[0], one[2].namespace)
         ):
-            client = self._client("cloudwatch", region)
+            client = self._clients.get("cloudwatch", region)
             pieces = [piece for _, name, datum in group for piece in _pieces(name, datum)]
             for some in _batches(pieces, _DATA):
                 client.put_metric_data(Namespace=namespace, MetricData=some)
@@ -106,7 +105,7 @@ class Settler:
             events = self._new_events(file)
             if not events:
                 continue
-            client = self._client("logs", region)
+            client = self._clients.get("logs", region)
             where = {
                 "logGroupName": f"{_GROUP}{endpoint}",
                 "logStreamName": f"{variant}/{file.stem}",

@@ -72,7 +72,7 @@ class Shelf:
 
     async def _make_room(self, newest: str) -> None:
         """Delete models that are not loaded, the least recently used first, until all fits."""
-        for name, _ in self.residency.held():
+        for name, _ in self.residency.held() if self.residency.lacks(0) else ():
             if not self.residency.lacks(0):
                 return
             if name != newest and name in self.residency and not self._in_use(name):

@@ -102,6 +102,9 @@ def test_room_for_so_much() -> None:
     assert "models hold 6.0 of 10.0 MB" in error.value.message
     room.free(6 * MIB)
     room.take(5 * MIB)
+    with pytest.raises(HandlerError) as error:
+        room.take(11 * MIB)
+    assert error.value.fault is Fault.BAD_MODEL  # so that nothing is unloaded for it, in vain
 
 
 def test_room_for_what_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
