@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from container.settings import Settings as Container
 from handler.settings import Settings as Handler
-from mme.local import support
+from mme.local.control import support
+from mme.local.control.support import Level
 from mme.local.settings import Settings as Local
-from mme.local.support import Level
 
 DOCS = Path(__file__).parent
 TESTS = [DOCS.parent / "tests" / folder for folder in ("faults", "image")]
@@ -63,7 +63,7 @@ What of AWS `mme local` has. **Real** has its effect here; **kept** is stored an
 effect; what **moto** answers is emulated as far as [moto](https://docs.getmoto.org) does it, and no
 endpoint notices; **refused** is a `ValidationException` (of the runtime, a `ValidationError`) that
 names it. Nothing is ignored silently. The tables of SageMaker are made from
-`mme/local/support.py` by `make docs`, which is also what requests are checked against; a test
+`mme/local/control/support.py` by `make docs`, which is also what requests are checked against; a test
 drives each field.
 
 Requests are checked by the service's own model, as botocore carries it: names, patterns, lengths,

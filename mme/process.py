@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mme.client import Client
-from mme.local import tied
+from mme.local.containers import tied
 
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0  # longer than the container's own drain

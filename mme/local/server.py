@@ -15,26 +15,27 @@ from typing import Any
 
 import uvicorn
 
-from mme.local import serve_container, validation
-from mme.local.autoscaler import Autoscaler
-from mme.local.cache import Surroundings
-from mme.local.container import Container, ContainerError, Spec
-from mme.local.control import Control
-from mme.local.deployment import MULTI_MODEL, Variant
-from mme.local.docker_container import DockerContainer, remove_stale
-from mme.local.endpoints import Endpoint, Endpoints
+from mme.local.aws.moto import Moto, MotoError
+from mme.local.aws.objects import Objects
+from mme.local.aws.proxy import Proxy
+from mme.local.aws.settle import Settler
+from mme.local.containers import serve_container
+from mme.local.containers.container import Container, ContainerError, Spec
+from mme.local.containers.docker_container import DockerContainer, remove_stale
+from mme.local.containers.serve_container import ServeContainer
+from mme.local.control import validation
+from mme.local.control.autoscaler import Autoscaler
+from mme.local.control.control import Control
+from mme.local.control.store import Store, StoreError
 from mme.local.front import REGION, VERSION, Front
-from mme.local.history import Events
-from mme.local.instance import memory_limit_bytes
-from mme.local.moto import Moto, MotoError
-from mme.local.objects import Objects
-from mme.local.proxy import Proxy
-from mme.local.runtime import Runtime
-from mme.local.serve_container import ServeContainer
+from mme.local.runtime.cache import Surroundings
+from mme.local.runtime.deployment import MULTI_MODEL, Variant
+from mme.local.runtime.endpoints import Endpoint, Endpoints
+from mme.local.runtime.history import Events
+from mme.local.runtime.instance import memory_limit_bytes
+from mme.local.runtime.runtime import Runtime
 from mme.local.settings import Settings
-from mme.local.settle import Settler
 from mme.local.state import State
-from mme.local.store import Store, StoreError
 from mme.process import LOCAL_READY
 
 ACCOUNT = "123456789012"

@@ -4,10 +4,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from mme.local.endpoints import Endpoint, Endpoints
-from mme.local.history import Events
-from mme.local.instance import Instance
-from mme.local.pool import Pool
+from mme.local.runtime.endpoints import Endpoint, Endpoints
+from mme.local.runtime.history import Events
+from mme.local.runtime.instance import Instance
+from mme.local.runtime.pool import Pool
 
 _PAGE, _LARGEST_PAGE = 100, 1000
 

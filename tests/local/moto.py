@@ -23,7 +23,7 @@ class MotoChild:
     def __init__(self, state: Path, stderr: int | None = None) -> None:
         self.state = state
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mme.local.moto_child", "--state", str(state)],
+            [sys.executable, "-m", "mme.local.aws.moto_child", "--state", str(state)],
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,

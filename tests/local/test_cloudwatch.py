@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 
-from mme.local.cloudwatch import Metric
-from mme.local.histogram import Histogram
-from mme.local.metric_math import MathError, evaluate
+from mme.local.aws.cloudwatch import Metric
+from mme.local.aws.histogram import Histogram
+from mme.local.aws.metric_math import MathError, evaluate
 from tests.local.moto import MotoChild
 
 UNIT = "Microseconds"

@@ -328,7 +328,7 @@ def test_moto_comes_back(start_local: Start, model: bytes) -> None:
     (moto,) = [
         pid
         for pid in descendants(local.process.pid)[1:]
-        if b"mme.local.moto_child" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"mme.local.aws.moto_child" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
     os.kill(moto, signal.SIGKILL)
     assert len(local.invoke("moto", "a.tar.gz")) == 1

@@ -13,7 +13,7 @@ import xgboost
 from botocore.exceptions import ClientError
 
 from mme import artifacts
-from mme.local import support
+from mme.local.control import support
 from tests.local.support import ROW, SECONDS, Local, drop
 from tests.support import saved, train, wait_until
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mme.local.logs import MOST_EVENTS
+from mme.local.aws.logs import MOST_EVENTS
 from tests.local.moto import MotoChild
 
 NOW = int(1000 * time.time()) - 100_000

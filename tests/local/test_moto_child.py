@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from tests.local.moto import MotoChild
 from tests.support import alive, wait_until
 
-WORDS = [sys.executable, "-m", "mme.local.moto_child", "--state"]
+WORDS = [sys.executable, "-m", "mme.local.aws.moto_child", "--state"]
 PARENT = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:], check=False).returncode)"
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mme.local.objects import KeyTooLongError, Objects, OutsideError
+from mme.local.aws.objects import KeyTooLongError, Objects, OutsideError
 
 SEGMENTS = st.one_of(
     st.sampled_from(["", ".", "..", "a", "b", "%!", "%!61", "%!61!", "a\0", ".mme-x", "ü", "a.b"]),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mme.local.container import SINGLE
-from mme.local.docker_container import DockerContainer
-from mme.local.serve_container import ServeContainer
+from mme.local.containers.container import SINGLE
+from mme.local.containers.docker_container import DockerContainer
+from mme.local.containers.serve_container import ServeContainer
 from tests.image.support import BUILD_SECONDS, docker
 from tests.local.containers.support import Make, labelled, put, spec
 from tests.local.images import build_ours, build_stock_mms

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mme.client import Client
-from mme.local.container import Container, Spec
-from mme.local.docker_container import DockerContainer
-from mme.local.serve_container import ServeContainer
+from mme.local.containers.container import Container, Spec
+from mme.local.containers.docker_container import DockerContainer
+from mme.local.containers.serve_container import ServeContainer
 from mme.process_tree import descendants
 from tests.image.support import START_SECONDS, docker
 from tests.support import wait_until

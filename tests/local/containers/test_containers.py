@@ -14,10 +14,10 @@ import uvloop
 import xgboost
 
 from mme.client import Client
-from mme.local import tied
-from mme.local.container import Container
-from mme.local.docker_container import DockerContainer
-from mme.local.serve_container import ServeContainer
+from mme.local.containers import tied
+from mme.local.containers.container import Container
+from mme.local.containers.docker_container import DockerContainer
+from mme.local.containers.serve_container import ServeContainer
 from tests.image.support import ROOT, START_SECONDS, docker
 from tests.local.containers.support import (
     END_SECONDS,
@@ -178,7 +178,7 @@ _PARENT = """
 import asyncio, sys
 from pathlib import Path
 from mme.process_tree import descendants
-from mme.local.serve_container import ServeContainer
+from mme.local.containers.serve_container import ServeContainer
 from tests.local.containers.support import running, spec
 
 async def live():

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from mme.local.container import ContainerError
-from mme.local.docker_container import DockerContainer, remove_stale
+from mme.local.containers.container import ContainerError
+from mme.local.containers.docker_container import DockerContainer, remove_stale
 from tests.image.support import BUILD_SECONDS, docker
 from tests.local.containers.support import END_SECONDS, labelled, put, running, spec, until
 from tests.local.images import REGISTRY

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import boto3
 from botocore.config import Config
 
-from mme.local.control import Control
-from mme.local.deployment import Deployment
-from mme.local.objects import Objects
-from mme.local.store import Store
+from mme.local.aws.objects import Objects
+from mme.local.control.control import Control
+from mme.local.control.store import Store
+from mme.local.runtime.deployment import Deployment
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/any"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from botocore.validate import ParamValidator
 
-from mme.local.autoscaler import Autoscaler
-from mme.local.scaling import METRIC
-from mme.local.validation import service
+from mme.local.control.autoscaler import Autoscaler
+from mme.local.control.scaling import METRIC
+from mme.local.control.validation import service
 from tests.local.moto import MotoChild
 
 SERVICE = "application-autoscaling"

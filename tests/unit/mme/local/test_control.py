@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
-from mme.local.validation import service
+from mme.local.control.validation import service
 from tests.unit.mme.local.plane import ACCOUNT, REGION, ROLE, Plane, arn, container, variant
 
 

@@ -2,7 +2,7 @@
 
 from botocore.eventstream import EventStreamBuffer
 
-from mme.local import eventstream
+from mme.local.runtime import eventstream
 
 
 def test_payload() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mme.local.history import Events, History, quantile
+from mme.local.runtime.history import Events, History, quantile
 
 
 def test_series_have_one_length() -> None:

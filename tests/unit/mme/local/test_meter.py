@@ -2,7 +2,7 @@
 
 import pytest
 
-from mme.local.meter import INSTANCES, PLATFORM, Datum, Meter, rounded
+from mme.local.runtime.meter import INSTANCES, PLATFORM, Datum, Meter, rounded
 
 HOUR = 3600  # a period that no test crosses the end of, but once an hour
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from mme.local.routing import SPREAD_AT, choose, choose_variant
+from mme.local.runtime.routing import SPREAD_AT, choose, choose_variant
 
 
 @dataclass

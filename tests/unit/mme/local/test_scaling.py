@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mme.local.scaling import METRIC, Decision, Limits, Policy, Seen, after, decide
+from mme.local.control.scaling import METRIC, Decision, Limits, Policy, Seen, after, decide
 
 POLICY = Policy(name="p", target=100.0)
 LIMITS = Limits(1, 10)

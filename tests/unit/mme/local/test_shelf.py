@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mme import artifacts
-from mme.local.shelf import Shelf
+from mme.local.runtime.shelf import Shelf
 
 BLOCK = 4096
 

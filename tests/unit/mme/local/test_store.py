@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from mme.local.store import Store, StoreError
+from mme.local.control.store import Store, StoreError
 
 SECONDS = 30
 WRITER = """
 import sys
 from pathlib import Path
-from mme.local.store import Store
+from mme.local.control.store import Store
 store = Store(Path(sys.argv[1]))
 for number in range(10**9):
     store.put("model", str(number % 100), {"number": number, "padding": "x" * 2000})

@@ -14,11 +14,11 @@ import pytest
 from botocore import xform_name
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
-from mme.local import support
-from mme.local.control import Control
-from mme.local.store import Store
-from mme.local.support import Level
-from mme.local.validation import operation_model, service
+from mme.local.control import support
+from mme.local.control.control import Control
+from mme.local.control.store import Store
+from mme.local.control.support import Level
+from mme.local.control.validation import operation_model, service
 from tests.unit.mme.local.plane import (
     ACCOUNT,
     REGION,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mme.local.errors import RequestError
-from mme.local.validation import check, message, parse, service
+from mme.local.control.errors import RequestError
+from mme.local.control.validation import check, message, parse, service
 
 NAME = "[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
 MODEL_NAME = r"[a-zA-Z0-9]([\-a-zA-Z0-9]*[a-zA-Z0-9])?"
@@ -248,7 +248,8 @@ def test_runtime() -> None:
 def test_models_load_lazily() -> None:
     """Importing the control plane reads no model of a service, which takes a while."""
     code = (
-        "import mme.local.control, mme.local.validation as v; print(v.service.cache_info().misses)"
+        "import mme.local.control.control, mme.local.control.validation as v;"
+        "print(v.service.cache_info().misses)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60

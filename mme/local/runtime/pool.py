@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mme.local import faults
-from mme.local.cache import Surroundings
-from mme.local.container import Container, ContainerError
-from mme.local.deployment import Variant
-from mme.local.instance import Instance, State
-from mme.local.routing import choose
-from mme.local.wire import LostError
+from mme.local.containers.container import Container, ContainerError
+from mme.local.runtime import faults
+from mme.local.runtime.cache import Surroundings
+from mme.local.runtime.deployment import Variant
+from mme.local.runtime.instance import Instance, State
+from mme.local.runtime.routing import choose
+from mme.local.runtime.wire import LostError
 
 DRAIN_SECONDS = 60.0  # as long as an invocation may take
 _FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 0.5, 30.0  # before a replacement is tried again

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mme.local.clients import Clients
-from mme.local.endpoints import Endpoints
-from mme.local.meter import Datum
+from mme.local.aws.clients import Clients
+from mme.local.runtime.endpoints import Endpoints
+from mme.local.runtime.meter import Datum
 
 logger = logging.getLogger(__name__)
 _EVERY_SECONDS = 10.0

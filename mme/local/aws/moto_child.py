@@ -43,7 +43,7 @@ def serve(state: Path, port: int) -> None:
     )
     from werkzeug.serving import make_server
 
-    from mme.local import cloudwatch, logs, s3
+    from mme.local.aws import cloudwatch, logs, s3
 
     class Handler(MotoRequestHandler):
         protocol_version = "HTTP/1.1"

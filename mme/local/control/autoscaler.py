@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mme.local.clients import Clients
-from mme.local.errors import RequestError
-from mme.local.scaling import Decision, Limits, Policy, Seen, after, decide
-from mme.local.validation import check, message, parse_json
+from mme.local.aws.clients import Clients
+from mme.local.control.errors import RequestError
+from mme.local.control.scaling import Decision, Limits, Policy, Seen, after, decide
+from mme.local.control.validation import check, message, parse_json
 
 logger = logging.getLogger(__name__)
 _SERVICE, _NAMESPACE = "application-autoscaling", "sagemaker"

@@ -9,7 +9,7 @@ from moto.s3.models import FakeMultipart
 from moto.s3.utils import compute_checksum
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
-from mme.local.file_key import FileKey
+from mme.local.aws.file_key import FileKey
 
 
 def chosen(upload: FakeMultipart, body: Iterable[tuple[int, str]]) -> list[FileKey]:

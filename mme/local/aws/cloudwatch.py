@@ -18,8 +18,8 @@ from moto.cloudwatch.responses import CloudWatchResponse
 from moto.cloudwatch.urls import url_bases
 from moto.core.responses import ActionResult
 
-from mme.local.histogram import Histogram, percentile_of
-from mme.local.metric_math import MathError, Series, evaluate
+from mme.local.aws.histogram import Histogram, percentile_of
+from mme.local.aws.metric_math import MathError, Series, evaluate
 
 _MINUTE = 60
 _FINE_SECONDS = 3 * 3600  # then seconds become minutes, and values are rounded more

@@ -5,8 +5,8 @@ import binascii
 import json
 from typing import Any
 
-from mme.local.errors import RequestError
-from mme.local.resources import Fields, Kind
+from mme.local.control.errors import RequestError
+from mme.local.control.resources import Fields, Kind
 
 _PAGE = 10  # of resources, where the request does not say
 _SORTED_BY = {"CreationTime": "CreationTime", "Status": "EndpointStatus"}  # else by name

@@ -21,10 +21,10 @@ from moto.s3.models import (
 )
 from moto.s3.utils import STORAGE_CLASS, compute_checksum
 
-from mme.local.file_key import KEPT, FileKey, md5
-from mme.local.objects import TEMPORARY, Objects
-from mme.local.parts import checksum, chosen
-from mme.local.records import Records
+from mme.local.aws.file_key import KEPT, FileKey, md5
+from mme.local.aws.objects import TEMPORARY, Objects
+from mme.local.aws.parts import checksum, chosen
+from mme.local.aws.records import Records
 
 _REGION = "us-east-1"  # of buckets that somebody has made as folders
 _PAGE = 1000

@@ -3,9 +3,9 @@
 import json
 import re
 
-from mme.local.errors import RequestError, missing
-from mme.local.resources import KINDS, Fields
-from mme.local.store import Store
+from mme.local.control.errors import RequestError, missing
+from mme.local.control.resources import KINDS, Fields
+from mme.local.control.store import Store
 
 OPERATIONS = ("AddTags", "ListTags", "DeleteTags")
 _MOST = 50

@@ -8,15 +8,15 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-from mme.local.cache import Surroundings
-from mme.local.container import ContainerError
-from mme.local.deployment import Deployment
-from mme.local.history import Events, History
-from mme.local.meter import Meter
-from mme.local.objects import Objects
-from mme.local.pool import DRAIN_SECONDS, Make, Pool, start_all, stop_all
+from mme.local.aws.objects import Objects
+from mme.local.containers.container import ContainerError
+from mme.local.control.store import Store
+from mme.local.runtime.cache import Surroundings
+from mme.local.runtime.deployment import Deployment
+from mme.local.runtime.history import Events, History
+from mme.local.runtime.meter import Meter
+from mme.local.runtime.pool import DRAIN_SECONDS, Make, Pool, start_all, stop_all
 from mme.local.settings import Settings
-from mme.local.store import Store
 
 logger = logging.getLogger(__name__)
 KIND = "endpoint"

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 
-from mme.local.errors import RequestError, unknown_operation, unreadable
+from mme.local.control.errors import RequestError, unknown_operation, unreadable
 
 SAGEMAKER, SAGEMAKER_RUNTIME = "sagemaker", "sagemaker-runtime"
 # Characters; longer strings are measured only, for matching a pattern may take quadratic time.

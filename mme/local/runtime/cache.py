@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mme import artifacts
-from mme.local import faults
-from mme.local.deployment import Variant
-from mme.local.faults import InvokeError
-from mme.local.history import Events
-from mme.local.instance_types import GIB, shape
-from mme.local.meter import Meter
-from mme.local.objects import Objects
+from mme.local.aws.objects import Objects
+from mme.local.runtime import faults
+from mme.local.runtime.deployment import Variant
+from mme.local.runtime.faults import InvokeError
+from mme.local.runtime.history import Events
+from mme.local.runtime.instance_types import GIB, shape
+from mme.local.runtime.meter import Meter
+from mme.local.runtime.shelf import Shelf
+from mme.local.runtime.wire import Answer, LostError, Part, Wire
 from mme.local.settings import Settings
-from mme.local.shelf import Shelf
-from mme.local.wire import Answer, LostError, Part, Wire
 from mme.residency import Held, Outcome, Residency
 
 _LOADS_A_CPU = 4

@@ -6,8 +6,8 @@ import math
 import time
 from typing import Any
 
-from mme.local.container import HOST, ContainerError, Spec, sentence
-from mme.local.engine import Engine, EngineError, labelled, to
+from mme.local.containers.container import HOST, ContainerError, Spec, sentence
+from mme.local.containers.engine import Engine, EngineError, labelled, to
 
 _PORT = "8080"
 _SAFE_PORTS = "25000-25999"

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from mme import process_tree
-from mme.local import tied
-from mme.local.container import HOST, ContainerError, Spec, sentence
+from mme.local.containers import tied
+from mme.local.containers.container import HOST, ContainerError, Spec, sentence
 
 _MIB = 1024**2
 _SERVER_MB = 512  # of an instance's memory, for what is not models

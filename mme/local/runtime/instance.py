@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 from mme import artifacts
-from mme.local.cache import ModelCache, Served, Surroundings, ask
-from mme.local.container import SINGLE, Container, ContainerError
-from mme.local.deployment import Variant
-from mme.local.instance_types import shape
-from mme.local.wire import LostError, Part, Wire
+from mme.local.containers.container import SINGLE, Container, ContainerError
+from mme.local.runtime.cache import ModelCache, Served, Surroundings, ask
+from mme.local.runtime.deployment import Variant
+from mme.local.runtime.instance_types import shape
+from mme.local.runtime.wire import LostError, Part, Wire
 
 _START_POLL_SECONDS, _END_POLL_SECONDS = 0.02, 0.1
 _PING_SECONDS = 2.0  # the platform's limit for an answer to /ping

@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.model import ListShape, StructureShape
 
-from mme.local.validation import SAGEMAKER, SAGEMAKER_RUNTIME, operation_model, service
+from mme.local.control.validation import SAGEMAKER, SAGEMAKER_RUNTIME, operation_model, service
 
 
 class Level(enum.Enum):

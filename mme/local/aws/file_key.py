@@ -16,7 +16,7 @@ from moto.core.base_backend import BaseBackend
 from moto.s3.exceptions import S3ClientError
 from moto.s3.models import FakeKey
 
-from mme.local.records import Record, Records
+from mme.local.aws.records import Record, Records
 
 _WHOLE_BYTES = 8 << 20  # files up to this are read at once
 _BLOCK_BYTES = 1 << 20

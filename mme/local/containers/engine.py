@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from mme.local.container import ContainerError
+from mme.local.containers.container import ContainerError
 
 _SOCKET: Final = "unix:///var/run/docker.sock"
 _SECONDS = 60.0

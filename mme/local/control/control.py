@@ -7,16 +7,16 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from mme.local import errors, listing, support, tags
-from mme.local.catalogue import Catalogue, check_weights
-from mme.local.deployment import Deployment
-from mme.local.errors import RequestError
-from mme.local.objects import Objects
-from mme.local.resources import CONFIG, ENDPOINT, KINDS, MODEL, Fields, Kind, Resources
-from mme.local.store import Store
-from mme.local.support import Level
-from mme.local.tags import Tags
-from mme.local.validation import SAGEMAKER, operation_model, parse
+from mme.local.aws.objects import Objects
+from mme.local.control import errors, listing, support, tags
+from mme.local.control.catalogue import Catalogue, check_weights
+from mme.local.control.errors import RequestError
+from mme.local.control.resources import CONFIG, ENDPOINT, KINDS, MODEL, Fields, Kind, Resources
+from mme.local.control.store import Store
+from mme.local.control.support import Level
+from mme.local.control.tags import Tags
+from mme.local.control.validation import SAGEMAKER, operation_model, parse
+from mme.local.runtime.deployment import Deployment
 
 logger = logging.getLogger(__name__)
 _HOLD_SECONDS = 20  # of DescribeEndpoint, so that boto3's waiter, which asks every 30 s, asks once

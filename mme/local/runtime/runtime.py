@@ -7,17 +7,18 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 
-from mme.local import eventstream, faults, support
-from mme.local.cache import Served
-from mme.local.endpoints import Endpoint, Endpoints
-from mme.local.faults import InvokeError
-from mme.local.history import Events
-from mme.local.instance import Instance
-from mme.local.pool import Pool
-from mme.local.routing import choose_variant
+from mme.local.control import support
+from mme.local.control.validation import SAGEMAKER_RUNTIME, check, message, operation_model
+from mme.local.runtime import eventstream, faults
+from mme.local.runtime.cache import Served
+from mme.local.runtime.endpoints import Endpoint, Endpoints
+from mme.local.runtime.faults import InvokeError
+from mme.local.runtime.history import Events
+from mme.local.runtime.instance import Instance
+from mme.local.runtime.pool import Pool
+from mme.local.runtime.routing import choose_variant
+from mme.local.runtime.wire import LostError, Part
 from mme.local.settings import Settings
-from mme.local.validation import SAGEMAKER_RUNTIME, check, message, operation_model
-from mme.local.wire import LostError, Part
 
 logger = logging.getLogger(__name__)
 _PREFIX = b"x-amzn-sagemaker-"

@@ -46,7 +46,7 @@ class Moto:
     def _start(self) -> "subprocess.Popen[bytes]":
         words = ["--state", str(self._state), "--port", str(self.port)]
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "mme.local.moto_child", *words],
+            [sys.executable, "-m", "mme.local.aws.moto_child", *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             process_group=0,  # a Ctrl-C of the terminal is not for it

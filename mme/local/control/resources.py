@@ -6,8 +6,8 @@ Names are the same in all regions here; a resource's ARN has the region that it 
 import time
 from typing import Any, NamedTuple
 
-from mme.local.errors import existing, missing
-from mme.local.store import Store
+from mme.local.control.errors import existing, missing
+from mme.local.control.store import Store
 
 Fields = dict[str, Any]
 _INTERNAL = "Deployment"  # of an endpoint's document: nobody is told

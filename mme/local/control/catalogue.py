@@ -1,10 +1,10 @@
 """Models and endpoint configurations: checked when they are made, described as they were given."""
 
-from mme.local import errors
-from mme.local.deployment import MULTI_MODEL
-from mme.local.errors import RequestError
-from mme.local.objects import Objects
-from mme.local.resources import CONFIG, MODEL, Fields, Resources
+from mme.local.aws.objects import Objects
+from mme.local.control import errors
+from mme.local.control.errors import RequestError
+from mme.local.control.resources import CONFIG, MODEL, Fields, Resources
+from mme.local.runtime.deployment import MULTI_MODEL
 
 _S3 = "s3://"
 _METRIC_SECONDS = (10, 30, 60, 120, 180, 240, 300)

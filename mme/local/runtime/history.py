@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mme.local.meter import rounded
+from mme.local.runtime.meter import rounded
 
 STEP_SECONDS = 2
 _STEPS = 300

@@ -1,0 +1,1 @@
+"""All else of AWS: moto in a process of its own, S3 as folders, CloudWatch, and the way there."""

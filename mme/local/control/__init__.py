@@ -1,0 +1,1 @@
+"""SageMaker's control plane: models, configurations, endpoints, their checks, scaling."""

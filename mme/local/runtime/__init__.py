@@ -1,0 +1,1 @@
+"""What answers invocations: endpoints, their instances, and the models that those hold."""
