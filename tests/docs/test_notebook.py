@@ -66,7 +66,7 @@ def executed(home: Path) -> Any:
     return nbformat.read(copy, as_version=4)
 
 
-@pytest.fixture(params=["executed", "committed"])
+@pytest.fixture(params=[pytest.param("executed", marks=pytest.mark.notebook), "committed"])
 def notebook(request: pytest.FixtureRequest) -> Any:
     """The notebook as it has just run, and as it is kept."""
     if request.param == "executed":
@@ -153,6 +153,7 @@ def test_scaling_and_clean_up(notebook: Any) -> None:
         assert line in said
 
 
+@pytest.mark.notebook
 @pytest.mark.usefixtures("executed")
 def test_nothing_is_left(home: Path) -> None:
     """No process and no file of the run is left on the machine."""
