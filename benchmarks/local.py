@@ -52,7 +52,7 @@ class Raw:
         Raises:
             RuntimeError: the answer is not 200.
         """
-        lines = f"POST {path} HTTP/1.1\r\nHost: bench\r\n{self._head}{target}\r\n"
+        lines = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{self._head}{target}\r\n"
         message = f"{lines}Content-Length: {len(ROW)}\r\n\r\n".encode() + ROW
         begun = time.perf_counter()
         self._socket.sendall(message)
