@@ -75,10 +75,10 @@ SUPPORT_TAIL = """
 | service | |
 |---|---|
 | S3 | **real**: buckets are plain folders; multipart uploads, ranges, copies, conditions, presigned URLs, metadata. Kept: ACLs. Moto: tags, policies. Refused: versioning |
-| CloudWatch metrics | **real** for those of SageMaker and for your own: all statistics, percentiles, exact dimensions, periods from 1 s; of metric math `+ - * /`, `SUM AVG MIN MAX METRICS`, else refused |
+| CloudWatch metrics | **real** for those of SageMaker and for your own: Average, Sum, Minimum, Maximum, SampleCount, percentiles, exact dimensions, any period from 1 s; of metric math `+ - * /`, `SUM AVG MIN MAX METRICS`. Refused: trimmed statistics, other functions |
 | CloudWatch dashboards, alarms | moto: stored, never evaluated |
 | CloudWatch Logs | **real** for containers: the newest 10,000 lines of each instance; else moto |
-| Application Auto Scaling | registered with moto; **real**: target tracking on `SageMakerVariantInvocationsPerInstance`, limits, cooldowns, `DisableScaleIn`, DescribeScalingActivities |
+| Application Auto Scaling | registered with moto; **real**: target tracking on `SageMakerVariantInvocationsPerInstance`, limits, cooldowns, `DisableScaleIn`, DescribeScalingActivities. Moto does not check what is registered |
 | IAM, STS, ECR and others | moto: stored; no permission is checked, no image pushed |
 
 ## Where the platform differs
@@ -87,6 +87,7 @@ SUPPORT_TAIL = """
 |---|---|---|
 | credentials and permissions | checked | any key opens everything |
 | `ExecutionRoleArn`, `VpcConfig`, `KmsKeyId` | obeyed | kept |
+| regions | apart | one set of endpoints for all; ARNs name the region that made them |
 | metrics | after a minute or two | at once |
 | a request whose instance dies with it | an error | asked of another instance, twice at most; then 503 |
 | an instance's memory | the type's | the type's, as a limit: Docker's, or models' (`MME_MODEL_MEMORY_MB`) |

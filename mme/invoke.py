@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the answer's body; where AWS_ENDPOINT_URL says, or on AWS."""
+    if args.target_model is not None and not args.target_model.isprintable():
+        raise CommandError("--target-model must be printable")
     body = _read(args.body)
     optional = {
         "TargetModel": args.target_model,

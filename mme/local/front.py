@@ -92,12 +92,14 @@ class Front:
             return
         signed = _SCOPE.search(headers.get(b"authorization", b""))
         target = headers.get(b"x-amz-target", b"")
-        if signed and signed[2] == b"sagemaker" and path.startswith(b"/endpoints/"):
-            error = faults.invalid("This call is not emulated by mme local.")
+        if path.startswith(b"/endpoints/") and (not signed or signed[2] == b"sagemaker"):
+            error = faults.invalid(
+                "This call is not emulated by mme local; there is POST /endpoints/NAME/invocations."
+            )
             await _answer(send, error.status, error.body(), _JSON, _type_of(error))
         elif target.startswith(_SAGEMAKER):
             region = signed[1].decode() if signed else REGION
-            await self._sagemaker(target, region, scope, receive, send)
+            await self._sagemaker(target, region, scope, receive, send, known=signed is not None)
         elif target == _ACTIVITIES:
             body = await _body(receive, _MOST_CONTROL_BYTES)
             status, answer = self._autoscaler.activities(body)
@@ -138,13 +140,19 @@ class Front:
             await send({"type": "http.response.body", "body": b""})
 
     async def _sagemaker(
-        self, target: bytes, region: str, scope: Scope, receive: Receive, send: Send
+        self,
+        target: bytes,
+        region: str,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        known: bool,
     ) -> None:
         operation = target.removeprefix(_SAGEMAKER).decode("latin-1")
         body = await _body(receive, _MOST_CONTROL_BYTES)
         if len(body) > _MOST_CONTROL_BYTES:
             await _answer(send, 413, b'{"__type": "RequestEntityTooLargeException"}', _AMZ_JSON)
-        elif self._control.owns(operation, body):
+        elif self._control.owns(operation, body) or not known:  # moto goes by the signature
             status, answer = await self._control.call(operation, body, region)
             await _answer(send, status, answer, _AMZ_JSON)
         else:

@@ -33,6 +33,7 @@ from mme.local.runtime.deployment import MULTI_MODEL, Variant
 from mme.local.runtime.endpoints import Endpoint, Endpoints
 from mme.local.runtime.history import Events
 from mme.local.runtime.instance import memory_limit_bytes
+from mme.local.runtime.pool import INSTANCES
 from mme.local.runtime.runtime import Runtime
 from mme.local.settings import Settings
 from mme.local.state import State
@@ -44,6 +45,8 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 300
 _BACKLOG = 2048
+# What a state has, by how the names begin.
+_STATE = ("control.sqlite", "instances", "lock", "logs", "s3")
 _MODELS_BUCKET = "mme-local-models"
 _ROLE = f"arn:aws:iam::{ACCOUNT}:role/mme-local"
 _TYPE = "ml.m5.xlarge"  # of the endpoint over a folder
@@ -83,17 +86,17 @@ class Server:
         """
         state = self._options.state
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_locked(state))
             listener = stack.enter_context(_listening(self._options.port))
+            stack.enter_context(_locked(state))
             # What a run has left that was killed.
-            shutil.rmtree(state / "instances", ignore_errors=True)
+            for instance in (state / "instances").glob(INSTANCES):
+                shutil.rmtree(instance, ignore_errors=True)
             serve_container.remove_stale(state / "instances")
             if self._options.models is not None:
                 _link_bucket(state, self._options.models)
             moto = Moto(state)
             try:
-                if self._options.docker:
-                    await remove_stale(str(state))
+                await self._remove_stale()
                 stack.enter_context(moto.running())
             except (ContainerError, MotoError) as error:
                 raise StartError(str(error)) from None
@@ -104,6 +107,18 @@ class Server:
             stack.enter_context(contextlib.closing(store))
             await self._serve(listener, moto, store)
         return 0
+
+    async def _remove_stale(self) -> None:
+        """Remove containers of Docker that a run has left which was killed, whatever this one is.
+
+        Raises:
+            ContainerError: there is no engine, and it is needed.
+        """
+        try:
+            await remove_stale(str(self._options.state))
+        except ContainerError:
+            if self._options.docker:
+                raise
 
     async def _serve(self, listener: socket.socket, moto: Moto, store: Store) -> None:
         options, url = self._options, f"http://{HOST}:{moto.port}"
@@ -139,7 +154,8 @@ class Server:
             # Who connects meanwhile, waits.
             await _unless(http.stopping, self._serve_models(control, endpoints))
             serving = asyncio.create_task(http.serve(sockets=[listener]))
-            _say(f"mme local listens on http://{HOST}:{options.port} (state in {options.state})")
+            port = listener.getsockname()[1]
+            _say(f"mme local listens on http://{HOST}:{port} (state in {options.state})")
             await _unless(http.stopping, _announce(endpoints))
             await serving
         finally:  # also when it cannot start: containers of Docker would stay
@@ -269,6 +285,9 @@ class _Http(uvicorn.Server):
 @contextlib.contextmanager
 def _locked(state: Path) -> Iterator[None]:
     """The state is ours alone."""
+    strange = [path for path in state.glob("*") if not path.name.startswith(_STATE)]
+    if strange:
+        raise StartError(f"{state} has {strange[0].name}, so it is no state of mme local's")
     try:
         state.mkdir(parents=True, exist_ok=True)
         lock = (state / "lock").open("a")

@@ -12,7 +12,7 @@ from mme.client import Client
 from mme.process import free_port
 from mme.process_tree import descendants
 from tests.local.conftest import QUICK, Start
-from tests.local.support import SECONDS, Local
+from tests.local.support import SECONDS, Local, drop
 from tests.support import alive, wait_until
 
 MME = [sys.executable, "-m", "mme"]
@@ -132,3 +132,46 @@ def test_other_sites(local: Local, headers: dict[str, str], status: int) -> None
         target = {"X-Amz-Target": "SageMaker.ListModels"}
         answer = client.call("POST", "/", b"{}", {**headers, **target})
         assert answer.status == status
+
+
+def test_folder_of_somebody_else(tmp_path: Path) -> None:
+    """A folder with other things in it is no state, and nothing in it is touched."""
+    (tmp_path / "instances" / "mine").mkdir(parents=True)
+    (tmp_path / "work").mkdir()
+    done = said("--port", str(free_port()), "--state", str(tmp_path))
+    assert done.returncode == 1
+    assert f"{tmp_path} has work, so it is no state of mme local's" in done.stderr
+    assert (tmp_path / "instances" / "mine").is_dir()
+
+
+def test_folder_of_models_is_left_as_it_is(
+    start_local: Start, tmp_path: Path, model: bytes
+) -> None:
+    """What lies in the folder of --models stays, though it is called like files of ours."""
+    drop(tmp_path, "a.tar.gz", model)
+    (tmp_path / ".mme-notes").write_text("mine")
+    (tmp_path / ".mme-local").mkdir()
+    local = start_local("--models", str(tmp_path), "--endpoint", "kept", **QUICK)
+    assert len(local.invoke("kept", "a.tar.gz")) == 1
+    assert (tmp_path / ".mme-notes").read_text() == "mine"
+    assert (tmp_path / ".mme-local").is_dir()
+    assert local.stop() == 0
+
+
+def test_objects_that_cannot_be_kept(tmp_path: Path) -> None:
+    """Where moto cannot read its own file, that is one line, too."""
+    (tmp_path / "s3.sqlite").write_bytes(b"these are not the bytes of a database" * 100)
+    done = said("--port", str(free_port()), "--state", str(tmp_path))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert str(tmp_path) in done.stderr
+
+
+@pytest.mark.parametrize("path", ["invocations/", "async-invocations", "nothing"])
+def test_no_such_call(local: Local, path: str) -> None:
+    """What the runtime does not have is refused in its own words, signed or not."""
+    with Client("127.0.0.1", local.port) as client:
+        answer = client.call("POST", f"/endpoints/any/{path}", b"1")
+        assert answer.status == 400
+        assert answer.headers["x-amzn-errortype"] == "ValidationError"
+        assert client.call("GET", "/endpoints/any/invocations").status == 400

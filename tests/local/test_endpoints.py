@@ -170,6 +170,26 @@ def test_instances_are_scaled(local: Local, model: bytes, name: str) -> None:
     assert traffic.errors == []
 
 
+def test_scaled_down_and_up(local: Local, model: bytes, name: str) -> None:
+    """Instances that are on their way out do not count when more are wanted at once."""
+    local.bucket("down-and-up", {"a.tar.gz": model})
+    local.create(name, "down-and-up")
+    for count in (3, 1, 2):
+        local.client("sagemaker").update_endpoint_weights_and_capacities(
+            EndpointName=name,
+            DesiredWeightsAndCapacities=[
+                {"VariantName": "AllTraffic", "DesiredInstanceCount": count}
+            ],
+        )
+        (variant,) = local.in_service(name)["ProductionVariants"]
+        assert variant["DesiredInstanceCount"] == count
+
+    def serving() -> bool:
+        return [one["status"] for one in local.instances(name)] == ["InService"] * 2
+
+    wait_until(serving, SECONDS, "two instances")
+
+
 def test_models_are_shared_out(local: Local, model: bytes, name: str) -> None:
     """Models that few ask for live on one instance each, and the instances share them out."""
     local.bucket("shared-out", {f"m{number}.tar.gz": model for number in range(10)})

@@ -180,6 +180,7 @@ def test_bad_name(local: Local) -> None:
         raised = error(local, name, "a.tar.gz")
         assert code(raised) == "ValidationError"
         assert f"Value '{name}' at 'endpointName' failed to satisfy constraint" in str(raised)
+        assert "at 'body'" not in str(raised)
 
 
 def test_body_limit(local: Local, endpoint: str) -> None:
@@ -188,6 +189,7 @@ def test_body_limit(local: Local, endpoint: str) -> None:
     assert type(error(local, endpoint, "a.tar.gz", body=b"x" * limit)).__name__ == "ModelError"
     raised = error(local, endpoint, "a.tar.gz", body=b"x" * (limit + 1))
     assert code(raised) == "413"
+    assert f"HTTP content length exceeded {limit} bytes." in str(raised)
 
 
 def test_one_load_for_all(local: Local, model: bytes, name: str) -> None:

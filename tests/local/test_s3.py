@@ -320,7 +320,7 @@ def test_uploads_in_parts(s3: Any, moto: MotoChild, bucket: str, folder: Path) -
         with pytest.raises(ClientError) as error:
             call(**where, **words)
         assert code_of(error) in {"NoSuchUpload", "MalformedXML"}
-    assert not (moto.state / "uploads" / aborted).exists()
+    assert not (moto.state / "s3.uploads" / aborted).exists()
     assert sorted(path.name for path in folder.iterdir()) == ["big", "copy"]
 
 

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+logger = logging.getLogger(__name__)
 _STOP_SECONDS = 10.0
 _LOOK_SECONDS = 0.2
 _REST_SECONDS = 1.0
@@ -66,6 +68,11 @@ class Moto:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             if self._child is not None and self._child.poll() is not None:
+                status = self._child.returncode
+                logger.warning(
+                    "moto ended with %s and is started again; metrics, roles, policies are gone",
+                    status,
+                )
                 _end(self._child)
                 try:
                     await asyncio.to_thread(self._port_of, self._start())

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -30,7 +31,11 @@ def main() -> None:
     if hasattr(libc, "mallopt"):  # glibc: what a large body took goes back at once
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
     os.environ.update(_ENVIRONMENT)
-    serve(options.state, options.port)
+    try:
+        serve(options.state, options.port)
+    except (OSError, sqlite3.DatabaseError) as error:
+        sys.stderr.write(f"mme local: moto cannot use {options.state}: {error}\n")
+        sys.exit(1)
 
 
 def serve(state: Path, port: int) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TEMPORARY = ".mme-"  # files so named are being written, and are no objects
+_TEMPORARY = re.compile(r"\.mme-[0-9a-f]{16}")
 _ESCAPE, _FOLDER_MARK = "%!", "!"
 _MOST_KEY_BYTES, _MOST_NAME_BYTES = 1024, 255
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -184,6 +185,12 @@ class Objects:
     def temporary(self, bucket: str) -> Path:
         """A new name for a file that ``place`` will make an object."""
         return self.root / bucket / f"{TEMPORARY}{secrets.token_hex(8)}"
+
+    def remove_temporary(self, bucket: str) -> None:
+        """Remove what ``temporary`` has named and a process left that was killed, no more."""
+        for file in (self.root / bucket).glob(f"{TEMPORARY}*"):
+            if _TEMPORARY.fullmatch(file.name) and stat.S_ISREG(_mode(file)):
+                file.unlink()
 
     def place(self, bucket: str, key: str, file: Path) -> Path:
         """Make a file of the same file system an object, at once and whole; where it is then.

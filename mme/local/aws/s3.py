@@ -22,7 +22,7 @@ from moto.s3.models import (
 from moto.s3.utils import STORAGE_CLASS, compute_checksum
 
 from mme.local.aws.file_key import KEPT, FileKey, md5
-from mme.local.aws.objects import TEMPORARY, Objects
+from mme.local.aws.objects import Objects
 from mme.local.aws.parts import checksum, chosen
 from mme.local.aws.records import Records
 
@@ -36,11 +36,10 @@ def install(state: Path) -> None:
     FolderBackend.objects = Objects(state / "s3")
     FolderBackend.objects.root.mkdir(parents=True, exist_ok=True)
     FolderBackend.records = Records(state / "s3.sqlite")
-    FolderBackend.uploads = state / "uploads"
+    FolderBackend.uploads = state / "s3.uploads"
     shutil.rmtree(FolderBackend.uploads, ignore_errors=True)  # of an earlier process
     for bucket in FolderBackend.objects.buckets():
-        for file in (FolderBackend.objects.root / bucket).glob(f"{TEMPORARY}*"):
-            file.unlink()
+        FolderBackend.objects.remove_temporary(bucket)
     s3_backends.backend = FolderBackend
 
 

@@ -104,6 +104,6 @@ def internal() -> InvokeError:
     return InvokeError(500, "InternalFailure", Message="mme local failed; its output says why.")
 
 
-def too_large() -> InvokeError:
-    """The body is over the limit; AWS's answer has no text and no type."""
-    return InvokeError(413, "")
+def too_large(limit: int) -> InvokeError:
+    """The body is over the limit; AWS's answer has no type."""
+    return InvokeError(413, "", Message=f"HTTP content length exceeded {limit} bytes.")

@@ -1,6 +1,7 @@
 """The instances of one variant: as many as wanted, each replaced when it fails."""
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -14,9 +15,11 @@ from mme.local.runtime.instance import Instance, State
 from mme.local.runtime.routing import choose
 from mme.local.runtime.wire import LostError
 
+INSTANCES = "i-*"  # the folders of instances
 DRAIN_SECONDS = 60.0  # as long as an invocation may take
 _FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 0.5, 30.0  # before a replacement is tried again
 
+logger = logging.getLogger(__name__)
 # id, what it shares, variant, the folder of the instance -> its container, not started
 Make = Callable[[str, Surroundings, Variant, Path], Container]
 
@@ -40,6 +43,7 @@ class Pool:
         self._tending: dict[Instance, asyncio.Task[None]] = {}
         self._replacing: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[None]] = set()
+        self._going: set[Instance] = set()  # those that are being ended, in whatever state
         self._closed = False
 
     @property
@@ -101,9 +105,10 @@ class Pool:
             rest = min(2 * rest, _LONGEST_REST_SECONDS)
 
     def _staying(self) -> list[Instance]:
-        return [one for one in self.instances if one.state is not State.DRAINING]
+        return [one for one in self.instances if one not in self._going]
 
     def _note(self, message: str) -> None:
+        logger.warning("endpoint %s: %s", self._around.endpoint, message)
         self._around.events.failed(
             endpoint=self._around.endpoint,
             model=None,
@@ -119,19 +124,18 @@ class Pool:
             try:
                 await instance.stop(drain_seconds)
             finally:
-                if instance in self.instances:
-                    self.instances.remove(instance)
+                self.instances.remove(instance)
+                self._going.discard(instance)
 
+        if instance in self._going:
+            return
+        self._going.add(instance)
         tending = self._tending.pop(instance, None)
         if tending is not None and tending is not asyncio.current_task():
             tending.cancel()
-        if instance.state is State.FAILED:
-            self.instances.remove(instance)
-            work = instance.stop()
-        else:
+        if instance.state is not State.FAILED:
             instance.state = State.DRAINING
-            work = end()
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(end())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 

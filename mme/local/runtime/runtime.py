@@ -137,7 +137,7 @@ class Runtime:
         """Check what is asked before anybody is; returns the endpoint, and the target model."""
         headers = request.headers
         if len(request.body) > self._settings.max_body_bytes:
-            raise faults.too_large()
+            raise faults.too_large(self.most_bytes)
         if not _NAME.fullmatch(request.endpoint):
             raise _violation(request)
         for name, value in headers.items():
@@ -300,7 +300,8 @@ def _violation(request: Request) -> InvokeError:
         for field, header in _HEADERS.items()
         if header in request.headers
     }
-    _, found = check(SAGEMAKER_RUNTIME, _INVOKE, {"EndpointName": request.endpoint, **given})
+    fields = {"EndpointName": request.endpoint, "Body": "", **given}
+    _, found = check(SAGEMAKER_RUNTIME, _INVOKE, fields)
     return faults.invalid(message(found))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import pytest
+import uvloop
 
 from mme import artifacts
 from mme.local.aws.objects import Objects
@@ -29,11 +30,11 @@ P = ParamSpec("P")
 
 
 def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run an asynchronous test, which has a deadline."""
+    """Run an asynchronous test in the loop of ``mme local``; it has a deadline."""
 
     @functools.wraps(test)
     def run(*words: P.args, **more: P.kwargs) -> None:
-        asyncio.run(asyncio.wait_for(test(*words, **more), 2 * SECONDS))
+        uvloop.run(asyncio.wait_for(test(*words, **more), 2 * SECONDS))
 
     return run
 
@@ -59,7 +60,7 @@ class FakeServer:
         refused: loads that it had no room for.
         accepted: connections.
         gates: by kind; while one is clear, what it is asked of that kind is not answered.
-        late: while it is clear, invocations with the body ``LATE`` have their result, but no answer.
+        late: while it is clear, invocations with the body ``LATE`` have a result, but no answer.
         statuses: by kind, what it answers instead, without doing it.
         breaks: it closes a connection instead of answering a second request on it.
     """
@@ -170,6 +171,9 @@ class FakeContainer:
             await self.fleet.starts.wait()
         finally:
             self.fleet.starting -= 1
+        if self.fleet.start_error is not None:
+            raise self.fleet.start_error
+        self.server.statuses["ping"] = self.fleet.ping_status
         await self.server.start()
         self.url_port = self.server.port
         self.fleet.running.append(self)
@@ -203,21 +207,22 @@ class Fleet:
         running: those that have been started and not been stopped.
         starting: how many are being started.
         starts: while it is clear, no start comes to its end.
+        ping_status: of those that are started from now on; 0 leaves it to them.
         make_error: that making one raises, if any.
+        start_error: that starting one raises, if any.
         stop_error: that stopping one raises when it has been stopped, if any.
     """
 
     def __init__(self) -> None:
         self.running: list[FakeContainer] = []
-        self.starting = 0
+        self.starting = self.ping_status = 0
         self.starts = asyncio.Event()
         self.starts.set()
         self.make_error: Exception | None = None
+        self.start_error: Exception | None = None
         self.stop_error: Exception | None = None
 
-    def make(
-        self, identity: str, around: Surroundings, variant: Variant, home: Path
-    ) -> Container:
+    def make(self, identity: str, around: Surroundings, variant: Variant, home: Path) -> Container:
         """As ``Make`` has it."""
         del identity, around, variant, home
         if self.make_error is not None:
@@ -240,8 +245,9 @@ def variant(**more: Any) -> Variant:
         "weight": 1.0,
         "volume_gb": 30,
         "start_seconds": 10,
+        **more,
     }
-    return Variant(**(fields | more))
+    return Variant(**fields)
 
 
 def surroundings(folder: Path, *targets: str, **settings: float) -> Surroundings:

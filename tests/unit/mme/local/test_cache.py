@@ -301,7 +301,7 @@ async def test_damaged(tmp_path: Path, content: bytes) -> None:
 
 @in_loop
 async def test_slow_load(tmp_path: Path) -> None:
-    """A load that takes longer than it may is the model's error, and holds nothing up for longer."""
+    """A load that takes longer than it may is the model's error, and is given up."""
     async with rig(tmp_path, "a", load_seconds=0.1) as cache:
         cache.server.gates["load"].clear()
         assert await cache.ask("a") == "ModelError"

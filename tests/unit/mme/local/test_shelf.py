@@ -2,13 +2,16 @@
 
 import asyncio
 import io
+import shutil
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
 
 from mme import artifacts
 from mme.local.runtime.shelf import Shelf
+from tests.unit.mme.local.fake_container import SECONDS, in_loop, until
 
 BLOCK = 4096
 
@@ -93,3 +96,59 @@ def test_hostile(tmp_path: Path) -> None:
     assert "a" not in shelf
     assert not (tmp_path / "outside").exists()
     assert not (tmp_path / "models" / "a" / "model").exists()
+
+
+@in_loop
+async def test_full_disk_for_many(tmp_path: Path) -> None:
+    """Models that come at once to a full disk have room made for all of them."""
+    shelf = Disk(tmp_path / "models", 20)
+    path = tmp_path / "many.tar.gz"
+    path.write_bytes(artifacts.pack({f"{number}": bytes(BLOCK) for number in range(5)}))
+    for number in range(20):
+        await asyncio.gather(*(shelf.put(f"{number}-{letter}", path) for letter in "abcd"))
+        assert shelf.residency.used == 20 * BLOCK
+    lying = {path.name for path in (tmp_path / "models").iterdir()}
+    assert lying == {name for name, _ in shelf.residency.held()}
+    assert len(shelf.gone) == len(set(shelf.gone)) == 76
+
+
+@in_loop
+async def test_comes_back(tmp_path: Path) -> None:
+    """A model that is put back while it is being deleted is whole."""
+    shelf = Disk(tmp_path / "models", 10_000)
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(artifacts.pack({f"{number}": b"any" for number in range(100)}))
+    for _ in range(20):
+        await shelf.put("a", path)
+        await asyncio.gather(shelf.drop("a"), shelf.put("a", path))
+        assert len(list((tmp_path / "models" / "a" / "model").iterdir())) == 100
+        assert "a" in shelf
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["a"]
+
+
+@in_loop
+async def test_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who gives up while a model is unpacked can wait for its end; nothing comes later."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(archive: Path, folder: Path) -> None:
+        begun.set()
+        assert go_on.wait(SECONDS)
+        unpack(archive, folder)
+
+    unpack = artifacts.unpack
+    monkeypatch.setattr(artifacts, "unpack", slow)
+    shelf = Disk(tmp_path / "home" / "models", 10)
+    put = asyncio.create_task(shelf.put("a", archive(tmp_path)))
+    await until(begun.is_set, "unpacking")
+    put.cancel()
+    await asyncio.wait([put])
+    quiet = asyncio.create_task(shelf.quiet())
+    done, _ = await asyncio.wait([quiet], timeout=0.05)
+    assert not done
+    go_on.set()
+    await quiet
+    shutil.rmtree(tmp_path / "home")
+    await shelf.quiet()
+    assert not (tmp_path / "home").exists()
+    assert "a" not in shelf

@@ -102,7 +102,7 @@ async def test_cut(answer: bytes, begun: bool) -> None:
 @pytest.mark.parametrize("method", [b"GET", b"DELETE"])
 @in_loop
 async def test_closed_meanwhile(method: bytes) -> None:
-    """What may be asked twice is asked anew when the container closes a connection that was kept."""
+    """What may be asked twice is asked anew when the container has closed a kept connection."""
     async with wired() as (wire, server):
         server.models.add("a")
         assert (await wire.ask(b"GET", b"/ping")).status == 200
