@@ -33,7 +33,7 @@ _SHARD_MARK = ".shard"  # in the directory of a service that the gate loads mode
 _NO_DEADLINE_SECONDS = 300.0
 _HEAP_SHARE = 3  # halves of its file's size that a model takes, where malloc cannot say
 _MODEL_BYTES, _NODE_BYTES = 6144, 64  # that a small model takes, and each of its nodes: measured
-_CACHED_BYTES = 32 * 1024  # the most that malloc was seen to give from its cache, for one model
+_CACHED_BYTES = 64 * 1024  # the most that malloc was seen to give from its cache, for one model
 _SINGLE = ""  # the name under which an unmodified MMS's one model is kept
 
 

@@ -1,9 +1,11 @@
 """InvokeEndpoint: what boto3 gets, good and bad, as the tables of AWS's errors have it."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -208,14 +210,8 @@ def test_not_ready(local: Local, model: bytes, name: str) -> None:
     """A load that takes too long is ModelNotReadyException, once; it goes on, and then serves."""
     local.bucket("not-ready", {"a.tar.gz": model})
     local.create(name, "not-ready")
-    gates = _processes(local, name, "container.gate")
-    for pid in gates:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with stopped(_processes(local, name, "container.gate")):
         raised = error(local, name, "a.tar.gz")
-    finally:
-        for pid in gates:
-            os.kill(pid, signal.SIGCONT)
     assert type(raised).__name__ == "ModelNotReadyException"
     assert raised.response["ResponseMetadata"]["HTTPStatusCode"] == 429
     assert raised.response["ResponseMetadata"]["RetryAttempts"] == 0
@@ -233,17 +229,23 @@ def test_silent_container(local: Local, model: bytes, name: str) -> None:
     local.bucket("silent", {"a.tar.gz": model})
     local.create(name, "silent")
     local.invoke(name, "a.tar.gz")
-    gates = _processes(local, name, "container.gate")
-    for pid in gates:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with stopped(_processes(local, name, "container.gate")):
         raised = error(local, name, "a.tar.gz")
-    finally:
-        for pid in gates:
-            os.kill(pid, signal.SIGCONT)
     assert type(raised).__name__ == "ModelError"
     assert raised.response["OriginalStatusCode"] == 0
     assert "Your invocation timed out while waiting for a response" in str(raised)
+
+
+@contextlib.contextmanager
+def stopped(processes: list[int]) -> Iterator[None]:
+    """Nothing of these processes runs meanwhile."""
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
 
 
 def _processes(local: Local, endpoint: str, word: str) -> list[int]:

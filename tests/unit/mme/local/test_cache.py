@@ -106,7 +106,7 @@ async def test_refused_while_another_loads(tmp_path: Path) -> None:
         await cache.refused()
         assert not second.done()
         gate.set()
-        assert await asyncio.gather(first, second) == [OK, OK]
+        assert list(await asyncio.gather(first, second)) == [OK, OK]
 
 
 @in_loop
@@ -156,7 +156,7 @@ async def test_pins(tmp_path: Path) -> None:
         await cache.refused()
         assert cache.server.calls["unload"] == 0
         cache.server.gates["invoke"].set()
-        assert await asyncio.gather(first, second) == [OK, OK]
+        assert list(await asyncio.gather(first, second)) == [OK, OK]
         assert not cache.holds("a")
         assert cache.pins("a") == cache.pins("b") == 0
 
