@@ -114,11 +114,14 @@ def measure(
 
 
 def lay(bucket: Path, model: bytes, count: int) -> None:
-    """A bucket of so many archives, as a file with many names: the disk is not measured."""
+    """A bucket of so many archives, as a file with many names: the disk is not measured.
+
+    The original lies outside of the state, in which nothing but its own may be.
+    """
     archive = artifacts.pack({MODEL_FILE: model})
     for number in range(count):
         if number % _NAMES == 0:
-            original = bucket.parent.parent / f"{number}.original"
+            original = bucket.parents[2] / f"{number}.original"
             bucket.mkdir(parents=True, exist_ok=True)
             original.write_bytes(archive)
         (bucket / target(number)).hardlink_to(original)

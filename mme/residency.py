@@ -117,13 +117,14 @@ class Residency:
         """A load of the model begins."""
         self._loading.add(name)
 
-    def loaded(self, name: str, size: int, now: float) -> None:
+    def loaded(self, name: str, size: int, now: float) -> Held:
         """The load has come to its end: the model is held, in use now."""
         self._loading.discard(name)
         self.remove(name)
-        self._held[name] = Held(size, now, now)
+        held = self._held[name] = Held(size, now, now)
         self.used += size
         self.counts.loads += 1
+        return held
 
     def failed(self, name: str) -> None:
         """The load has come to nothing."""

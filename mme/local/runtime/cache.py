@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,8 @@ class ModelCache:
         capacity = variant.volume_gb * GIB
         self.shelf = Shelf(root, capacity, self._in_use, self._off_the_disk)
         self.targets: dict[str, str] = {}  # by name, of models that are here or on their way
-        self._loads: dict[str, asyncio.Task[None]] = {}
+        self._loads: dict[str, asyncio.Task[Held]] = {}
+        self._waiting: Counter[str] = Counter()  # requests, by the model whose load they wait for
         self._unloads: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, tuple[float, InvokeError]] = {}
         self._few = asyncio.Semaphore(_LOADS_A_CPU * shape(variant.instance_type)[0])
@@ -153,6 +155,7 @@ class ModelCache:
             self.targets[name] = target
             load = self._loads[name] = asyncio.create_task(self._load(name))
             load.add_done_callback(lambda task: self._load_has_ended(name, task))
+        self._waiting[name] += 1
         try:
             async with asyncio.timeout_at(loop_time(deadline)):
                 await asyncio.shield(load)
@@ -163,10 +166,15 @@ class ModelCache:
                 raise LostError("the instance has been stopped") from None
             raise
         finally:
+            self._waiting[name] -= 1
+            if not self._waiting[name]:
+                del self._waiting[name]
+            if load.done() and not load.cancelled() and load.exception() is None:
+                load.result().pins -= 1  # who asked takes a pin of its own before anyone else runs
             waited = time.monotonic() - begun
             self._around.meter.duration(self._variant.name, "ModelLoadingWaitTime", waited)
 
-    def _load_has_ended(self, name: str, task: "asyncio.Task[None]") -> None:
+    def _load_has_ended(self, name: str, task: "asyncio.Task[Held]") -> None:
         del self._loads[name]
         if name not in self.memory:
             self.memory.failed(name)
@@ -187,7 +195,7 @@ class ModelCache:
         self._failures[name] = (now + self._settings.failure_seconds, error)
         return error
 
-    async def _load(self, name: str) -> None:
+    async def _load(self, name: str) -> Held:
         """Download, unpack, load; whatever the requests for it do meanwhile."""
         async with self._few:
             if (unload := self._unloads.get(name)) is not None:
@@ -203,7 +211,9 @@ class ModelCache:
                 await self.shelf.drop(name)
                 raise self._remember(name, self._model_error(answer.status, answer.body))
             self.shelf.residency.request(name, time.monotonic())
-            self.memory.loaded(name, self.shelf.size(name), time.monotonic())
+            held = self.memory.loaded(name, self.shelf.size(name), time.monotonic())
+            held.pins = self._waiting[name]  # who waits has it before it may go again
+            return held
 
     async def _download(self, name: str) -> None:
         target = self.targets[name]

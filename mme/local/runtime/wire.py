@@ -136,7 +136,9 @@ class Wire:
             LostError: there is no answer, or only the beginning of one.
         """
         length = b"Content-Length: %d\r\n\r\n" % len(body)
-        message = (method, b" ", path, _LINE_END, headers, length, body)
+        message: tuple[bytes, ...] = (method, b" ", path, _LINE_END, headers, length)
+        if body:  # asyncio's own loop is never done with an empty part
+            message = (*message, body)
         if method != b"POST" and (kept := self._take()) is not None:
             with contextlib.suppress(LostError):  # the container may have closed it meanwhile
                 return await self._ask_on(kept, message, on_part)
