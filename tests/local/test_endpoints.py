@@ -202,6 +202,36 @@ def test_models_are_shared_out(local: Local, model: bytes, name: str) -> None:
     assert min(loaded) == 5
 
 
+def test_hot_model_spreads(local: Local, model: bytes, name: str) -> None:
+    """A model whose requests pile up on the instance that has it is loaded on another one, too."""
+    local.bucket("hot", {"a.tar.gz": model})
+    local.create(name, "hot", InitialInstanceCount=2)
+    rows = b"\n".join([ROW] * 20_000)
+    with Traffic(lambda: local.invoke(name, "a.tar.gz", rows), threads=24) as traffic:
+        wait_until(
+            lambda: [one["loaded"] for one in local.instances(name)] == [1, 1],
+            SECONDS,
+            "the model on both instances",
+        )
+    assert set(traffic.errors) <= DOCUMENTED
+
+
+def test_memory_pressure(start_local: Start, model: bytes) -> None:
+    """When an instance's memory is nearly full models are unloaded, whatever the container says."""
+    local = start_local(**QUICK, MME_LOCAL_INSTANCE_MEMORY_MB="100")  # less than a server takes
+    local.bucket("pressed", {f"m{number}.tar.gz": model for number in range(3)})
+    local.create("pressed", "pressed")
+    for number in range(3):
+        local.invoke("pressed", f"m{number}.tar.gz")
+
+    def unloaded() -> bool:
+        return any("of memory was used" in one["reason"] for one in local.page()["evictions"])
+
+    wait_until(unloaded, SECONDS, "an eviction")
+    assert len(local.invoke("pressed", "m0.tar.gz")) == 1
+    assert local.stop() == 0
+
+
 def test_variants(local: Local, model: bytes, name: str) -> None:
     """Traffic goes to variants by weight, and to a named one whatever its weight."""
     local.bucket("variants", {"a.tar.gz": model})

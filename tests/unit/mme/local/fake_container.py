@@ -25,6 +25,7 @@ from mme.local.settings import Settings
 SECONDS = 20.0
 BUCKET = "models"
 LATE = b"late"  # the body of an invocation whose answer is held back
+ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"  # which it sends back as they came
 KINDS = ("ping", "list", "describe", "load", "unload", "invoke")
 P = ParamSpec("P")
 
@@ -62,6 +63,7 @@ class FakeServer:
         gates: by kind; while one is clear, what it is asked of that kind is not answered.
         late: while it is clear, invocations with the body ``LATE`` have a result, but no answer.
         statuses: by kind, what it answers instead, without doing it.
+        heard: the headers of the newest request.
         breaks: it closes a connection instead of answering a second request on it.
     """
 
@@ -75,6 +77,7 @@ class FakeServer:
         for gate in (*self.gates.values(), self.late):
             gate.set()
         self.statuses: dict[str, int] = {}
+        self.heard: dict[str, str] = {}
         self.breaks = False
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -111,8 +114,11 @@ class FakeServer:
                 again = True
                 method, path, _ = head[0].split(" ")
                 status, answer = await self._answer(method, path, body)
-                head_of_answer = b"HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n"
-                writer.write(head_of_answer % (status, len(answer)) + answer)
+                self.heard = headers
+                echoed = headers.get(ATTRIBUTES)
+                more = f"{ATTRIBUTES}: {echoed}\r\n".encode() if echoed else b""
+                length = b"Content-Length: %d\r\n" % len(answer)
+                writer.write(b"HTTP/1.1 %d x\r\n" % status + more + length + b"\r\n" + answer)
                 await writer.drain()
 
     async def _answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
