@@ -11,12 +11,12 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote
 
 from mme.local.aws.proxy import Proxy, Receive, Scope, Send
-from mme.local.aws.settle import Settler
 from mme.local.control.autoscaler import Autoscaler
 from mme.local.control.control import Control
 from mme.local.runtime import faults
 from mme.local.runtime.faults import InvokeError
 from mme.local.runtime.runtime import Request, Runtime
+from mme.local.settle import Settler
 from mme.local.state import State
 
 REGION = "us-east-1"  # of who does not sign

@@ -18,7 +18,6 @@ import uvicorn
 from mme.local.aws.moto import Moto, MotoError
 from mme.local.aws.objects import Objects
 from mme.local.aws.proxy import Proxy
-from mme.local.aws.settle import Settler
 from mme.local.containers import serve_container
 from mme.local.containers.container import Container, ContainerError, Spec
 from mme.local.containers.docker_container import DockerContainer, remove_stale
@@ -36,6 +35,7 @@ from mme.local.runtime.instance import memory_limit_bytes
 from mme.local.runtime.pool import INSTANCES
 from mme.local.runtime.runtime import Runtime
 from mme.local.settings import Settings
+from mme.local.settle import Settler
 from mme.local.state import State
 from mme.process import LOCAL_READY
 
