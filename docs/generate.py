@@ -94,6 +94,7 @@ SUPPORT_TAIL = """
 | which model is evicted | not documented | the least recently used |
 | an endpoint after a restart | | `SystemUpdating` until it is in service again; requests wait |
 | `DeploymentConfig` | canary, linear, alarms roll back | kept: all at once, undone when an instance does not start |
+| `ModelNotReadyException` | raised at 60 s; who tries again is [a matter of boto3's retry mode](10-local.md#modelnotreadyexception-and-retries) | likewise |
 | a stream from a multi-model endpoint | not in the API: the call has no `TargetModel` | likewise |
 """
 PARTS = {1: "Loading", 45: "Invoking", 74: "Processes and the machine", 94: "Attacks"}

@@ -147,8 +147,8 @@ def test_every_fault_has_a_test(generate: ModuleType) -> None:
 def test_settings_are_complete() -> None:
     """Every MME_ variable that the code reads is on the settings page."""
     page = (ROOT / "docs" / "03-settings.md").read_text()
-    for folder in ("container", "handler"):
-        for module in (ROOT / folder).glob("*.py"):
+    for folder in ("container", "handler", "mme"):
+        for module in (ROOT / folder).rglob("*.py"):
             for variable in re.findall(r'"(MME_[A-Z_]+)"', module.read_text()):
                 assert f"`{variable}`" in page
 
