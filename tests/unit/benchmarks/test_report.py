@@ -13,7 +13,7 @@ RESULTS = json.loads(data.PATH.read_text())
 def test_tables() -> None:
     """Every table is made, with a line for each measure and each goal."""
     assert report.comparison(RESULTS).count("\n| ") == 15
-    assert goals.table(RESULTS).count("\n| ") == 9
+    assert goals.table(RESULTS).count("\n| ") == 11
     assert "requests of 20 MB" in report.where_time_goes(RESULTS)
 
 
