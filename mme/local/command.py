@@ -11,6 +11,8 @@ from mme.errors import CommandError
 from mme.local.server import Options, Server, StartError
 from mme.local.settings import Settings, SettingsError
 
+# Our own clients, which go to moto, are nobody's of the AWS CLI's files.
+_NO_FILES = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 _ENV = """\
 export AWS_ENDPOINT_URL=http://127.0.0.1:{port}
 export AWS_ACCESS_KEY_ID=local
@@ -76,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
             docker=args.docker,
             settings=settings,
         )
+        os.environ |= _NO_FILES
+        os.environ.pop("AWS_PROFILE", None)
         return uvloop.run(Server(options).run())
     except (SettingsError, StartError) as error:
         raise CommandError(str(error), status=1) from None

@@ -82,6 +82,17 @@ def test_state_that_is_none(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_profile_of_the_shell(start_local: Start, model: bytes) -> None:
+    """What the shell has of the AWS CLI does not keep metrics from where they belong."""
+    local = start_local(**QUICK, AWS_PROFILE="nobody", AWS_CONFIG_FILE="/nowhere")
+    local.bucket("profile", {"a.tar.gz": model})
+    local.create("profile", "profile")
+    local.invoke("profile", "a.tar.gz")
+    listed = local.client("cloudwatch").list_metrics(Namespace="AWS/SageMaker")["Metrics"]
+    assert "Invocations" in {metric["MetricName"] for metric in listed}
+    assert local.stop() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stop(start_local: Start, model: bytes, number: int) -> None:
     """A signal to stop ends every process, with status 0, and removes what instances unpacked."""
