@@ -108,6 +108,7 @@ class LocalProcess:
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": "127.0.0.1,localhost",
         }
 
     def wait_ready(self) -> None:

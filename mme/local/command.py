@@ -20,6 +20,7 @@ export AWS_SECRET_ACCESS_KEY=local
 export AWS_DEFAULT_REGION={region}
 export AWS_REGION={region}
 export AWS_EC2_METADATA_DISABLED=true
+export NO_PROXY=127.0.0.1,localhost${{NO_PROXY:+,$NO_PROXY}}
 unset AWS_PROFILE AWS_SESSION_TOKEN
 """
 

@@ -1,5 +1,6 @@
 """``mme local`` as a command: what it says, and what it leaves."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -27,8 +28,14 @@ def said(*words: str) -> "subprocess.CompletedProcess[str]":
 def test_env(local: Local) -> None:
     """What it prints for a shell is all that boto3 needs."""
     script = f'eval "$({sys.executable} -m mme local env --port {local.port})"; env -0'
+    mine = {name: value for name, value in os.environ.items() if name != "NO_PROXY"}
     done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, timeout=SECONDS, check=True
+        ["bash", "-c", script],
+        env=mine,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
     )
     environ = dict(line.split("=", 1) for line in done.stdout.split("\0") if "=" in line)
     assert {name: environ[name] for name in local.environ} == local.environ
@@ -83,8 +90,9 @@ def test_state_that_is_none(tmp_path: Path) -> None:
 
 
 def test_profile_of_the_shell(start_local: Start, model: bytes) -> None:
-    """What the shell has of the AWS CLI does not keep metrics from where they belong."""
-    local = start_local(**QUICK, AWS_PROFILE="nobody", AWS_CONFIG_FILE="/nowhere")
+    """A profile or a proxy of the shell does not keep metrics from where they belong."""
+    shell = {"AWS_PROFILE": "nobody", "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": ""}
+    local = start_local(**QUICK, **shell)
     local.bucket("profile", {"a.tar.gz": model})
     local.create("profile", "profile")
     local.invoke("profile", "a.tar.gz")

@@ -21,7 +21,7 @@ class Clients:
         """The client of a service in a region."""
         if (service, region) not in self._made:
             session = boto3.Session("local", "local", region_name=region)
-            config = Config(retries={"max_attempts": 1})
+            config = Config(retries={"max_attempts": 1}, proxies={})
             client = session.client(service, endpoint_url=self._url, config=config)
             self._made[service, region] = client
         return self._made[service, region]
