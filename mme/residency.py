@@ -131,12 +131,6 @@ class Residency:
         self._loading.discard(name)
         self.counts.failures += 1
 
-    def resize(self, name: str, size: int) -> None:
-        """A model that is held turns out to have another size."""
-        model = self._held[name]
-        self.used += size - model.size
-        model.size = size
-
     def lacks(self, size: int) -> int:
         """Bytes that must go before so many more fit; 0 where they fit, or nobody knows."""
         if self.capacity is None:

@@ -1,6 +1,5 @@
 """The real image: built once, and run as SageMaker runs it."""
 
-import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,15 +8,14 @@ import pytest
 
 from mme.client import Client
 from mme.process import free_port
-from tests.image.support import BUILD_SECONDS, IMAGE, ROOT, START_SECONDS, docker
+from tests.image.support import START_SECONDS, build, docker
 from tests.support import saved, train, wait_until
 
 
 @pytest.fixture(scope="session")
 def image() -> str:
     """The image, built from this checkout as ``make image`` builds it."""
-    subprocess.run(["make", "image", f"IMAGE={IMAGE}"], cwd=ROOT, check=True, timeout=BUILD_SECONDS)
-    return IMAGE
+    return build()
 
 
 @pytest.fixture

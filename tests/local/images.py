@@ -1,18 +1,11 @@
-"""The images that ``mme local`` is tested with: ours, and somebody else's."""
+"""The image beside ours that ``mme local`` is tested with: somebody else's."""
 
-import subprocess
 from pathlib import Path
 
-from tests.image.support import BUILD_SECONDS, IMAGE, ROOT, docker
+from tests.image.support import BUILD_SECONDS, IMAGE, docker
 
 STOCK_MMS = "mme-test-stock-mms"
 REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
-
-
-def build_ours() -> str:
-    """Build this project's image."""
-    subprocess.run(["make", "image", f"IMAGE={IMAGE}"], cwd=ROOT, check=True, timeout=BUILD_SECONDS)
-    return IMAGE
 
 
 def build_stock_mms() -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from mme import artifacts
-from tests.image.support import BUILD_SECONDS
+from tests.image.support import BUILD_SECONDS, build
 from tests.local.conftest import Start
-from tests.local.images import REGISTRY, build_ours, build_stock_mms
+from tests.local.images import REGISTRY, build_stock_mms
 from tests.local.support import ROLE, ROW, Local
 
 STORY = Path(__file__).with_name("story.py")
@@ -37,7 +37,7 @@ def cities(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_story(start_local: Start, cities: Path, words: tuple[str, ...]) -> None:
     """The post's script, given nothing but environment variables, prints predictions."""
     if words:
-        build_ours()
+        build()
     local = start_local(*words)
     done = subprocess.run(
         [sys.executable, STORY, cities],
@@ -61,7 +61,7 @@ def test_story(start_local: Start, cities: Path, words: tuple[str, ...]) -> None
 @pytest.mark.timeout(BUILD_SECONDS + 300)
 def test_foreign_container(start_local: Start) -> None:
     """An unmodified Multi Model Server with a handler of its own runs behind it as it is."""
-    build_ours()
+    build()
     image = build_stock_mms()
     local = start_local("--docker")
     folder = local.bucket("foreign", {})

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+SCHEME = "s3://"
 TEMPORARY = ".mme-"  # files so named are being written, and are no objects
 _TEMPORARY = re.compile(r"\.mme-[0-9a-f]{16}")
 _ESCAPE, _FOLDER_MARK = "%!", "!"
@@ -24,6 +25,12 @@ _MOST_KEY_BYTES, _MOST_NAME_BYTES = 1024, 255
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _LARGE = 1000  # names in a folder that are worth to be remembered
 _CLOCK_SECONDS = 0.1  # a file system's clock may stand still so long
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """The bucket and the key of an ``s3://`` URL."""
+    bucket, _, key = url.removeprefix(SCHEME).partition("/")
+    return bucket, key
 
 
 class KeyTooLongError(ValueError):

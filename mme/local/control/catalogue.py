@@ -1,12 +1,11 @@
 """Models and endpoint configurations: checked when they are made, described as they were given."""
 
-from mme.local.aws.objects import Objects
+from mme.local.aws.objects import SCHEME, Objects, split_url
 from mme.local.control import errors
 from mme.local.control.errors import RequestError
 from mme.local.control.resources import CONFIG, MODEL, Fields, Resources
 from mme.local.runtime.deployment import MULTI_MODEL
 
-_S3 = "s3://"
 _METRIC_SECONDS = (10, 30, 60, 120, 180, 240, 300)
 _NEEDED = ("ModelName", "InstanceType", "InitialInstanceCount")  # of a variant on instances
 
@@ -127,7 +126,6 @@ def check_weights(weights: list[float]) -> None:
 
 def _split(url: str) -> tuple[str, str]:
     """A URL's bucket and key."""
-    if not url.startswith(_S3):
-        raise errors.not_emulated(f"ModelDataUrl without {_S3}")
-    bucket, _, key = url.removeprefix(_S3).partition("/")
-    return bucket, key
+    if not url.startswith(SCHEME):
+        raise errors.not_emulated(f"ModelDataUrl without {SCHEME}")
+    return split_url(url)

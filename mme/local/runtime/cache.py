@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mme import artifacts
-from mme.local.aws.objects import Objects
+from mme.local.aws.objects import Objects, split_url
 from mme.local.runtime import faults
 from mme.local.runtime.deployment import Variant
 from mme.local.runtime.faults import InvokeError
@@ -157,7 +157,7 @@ class ModelCache:
             load.add_done_callback(lambda task: self._load_has_ended(name, task))
         self._waiting[name] += 1
         try:
-            async with asyncio.timeout_at(loop_time(deadline)):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 await asyncio.shield(load)
         except TimeoutError:
             raise faults.not_ready(target) from None
@@ -222,8 +222,7 @@ class ModelCache:
         try:
             await self.shelf.put(name, self.archive(url))
         except FileNotFoundError:
-            bucket, _, key = url.removeprefix("s3://").partition("/")
-            raise faults.no_object(bucket, key) from None
+            raise faults.no_object(*split_url(url)) from None
         except artifacts.ArtifactError as error:
             damaged = faults.invalid(
                 f'Failed to extract model data archive from URL "{url}": {error}. Please ensure '
@@ -235,9 +234,8 @@ class ModelCache:
 
     def archive(self, url: str) -> Path:
         """The file of an S3 object, which need not exist."""
-        bucket, _, key = url.removeprefix("s3://").partition("/")
         try:
-            return self._around.objects.path(bucket, key)
+            return self._around.objects.path(*split_url(url))
         except ValueError as error:  # no object can have that key
             raise FileNotFoundError(str(error)) from None
 
@@ -264,7 +262,7 @@ class ModelCache:
     async def _manage(
         self, method: bytes, path: bytes, body: bytes, headers: bytes, give_up: float
     ) -> Answer:
-        async with asyncio.timeout_at(loop_time(give_up)):
+        async with asyncio.timeout(give_up - time.monotonic()):
             return await self._wire.ask(method, path, body, headers)
 
     async def _evict(self, count: int, give_up: float) -> bool:
@@ -364,7 +362,7 @@ async def ask(
 ) -> Served:
     """Have the container answer an invocation before the deadline."""
     begun = time.monotonic()
-    async with asyncio.timeout_at(loop_time(deadline)):
+    async with asyncio.timeout(deadline - time.monotonic()):
         answer = await wire.ask(b"POST", path, body, headers, on_part)
     return Served(answer, True, time.monotonic() - begun)
 
@@ -372,8 +370,3 @@ async def ask(
 def header(text: str) -> bytes:
     """A header's value that cannot be two."""
     return text.encode("utf-8").translate(None, b"\r\n\0")
-
-
-def loop_time(deadline: float) -> float:
-    """The event loop's time at a time of the monotonic clock."""
-    return asyncio.get_running_loop().time() + deadline - time.monotonic()

@@ -10,9 +10,9 @@ import pytest
 from mme.local.containers.container import SINGLE
 from mme.local.containers.docker_container import DockerContainer
 from mme.local.containers.serve_container import ServeContainer
-from tests.image.support import BUILD_SECONDS, docker
+from tests.image.support import BUILD_SECONDS, build, docker
 from tests.local.containers.support import Make, labelled, put, spec
-from tests.local.images import build_ours, build_stock_mms
+from tests.local.images import build_stock_mms
 from tests.support import saved, train
 
 _BY_DOCKER = [pytest.mark.docker, pytest.mark.timeout(BUILD_SECONDS + 300)]
@@ -21,7 +21,7 @@ _BY_DOCKER = [pytest.mark.docker, pytest.mark.timeout(BUILD_SECONDS + 300)]
 @pytest.fixture(scope="session")
 def ours() -> str:
     """This project's image."""
-    return build_ours()
+    return build()
 
 
 @pytest.fixture(scope="session")

@@ -80,14 +80,6 @@ def test_floor_spares_young_not_old() -> None:
     assert residency.victim(11) == "old"
 
 
-def test_resize() -> None:
-    """What a model turns out to take counts from then on."""
-    residency = Residency(capacity=10)
-    ask(residency, "a", 1, 0)
-    residency.resize("a", 9)
-    assert residency.lacks(2) == 1
-
-
 @given(
     capacity=st.integers(1, 6),
     trace=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(1, 3)), max_size=60),
