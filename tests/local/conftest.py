@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.moto import moto
+from tests.local.moto import bucket, folder, moto, own, s3
 from tests.local.support import Local
 from tests.support import saved, train
 
-__all__ = ["moto"]  # the fixture of the tests that need no more than moto
+# The fixtures of the tests that need no more than moto.
+__all__ = ["bucket", "folder", "moto", "own", "s3"]
 
 Start = Callable[..., Local]
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 START_SECONDS = 30
 STOP_SECONDS = 10
@@ -78,3 +80,43 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MotoChild]:
     yield child
     if child.process.poll() is None:
         assert child.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def s3(moto: MotoChild) -> Any:
+    """A client."""
+    return moto.client("s3")
+
+
+@pytest.fixture
+def bucket(s3: Any) -> str:
+    """A bucket of the test's own."""
+    name = f"test-{uuid.uuid4().hex}"
+    s3.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def folder(moto: MotoChild, bucket: str) -> Path:
+    """Where it lies."""
+    return moto.s3 / bucket
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[MotoChild]:
+    """A child of the test's own, which may end it."""
+    child = MotoChild(tmp_path / "state")
+    yield child
+    if child.process.poll() is None:
+        child.stop()
+
+
+def keys(s3: Any, bucket: str, **words: Any) -> list[str]:
+    """The keys of a bucket, page after page."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, **words)
+    return [item["Key"] for page in pages for item in page.get("Contents", ())]
+
+
+def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
+    """What an error of boto3 is called."""
+    return str(error.value.response["Error"]["Code"])

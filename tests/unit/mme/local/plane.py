@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import functools
+import json
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import boto3
+import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from mme.local.aws.objects import Objects
 from mme.local.control.control import Control
@@ -17,6 +20,8 @@ from mme.local.control.store import Store
 from mme.local.runtime.deployment import Deployment
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
+SINGLE = {"Image": "any"}  # a container for one model
+NO_EMULATION = "is not emulated by mme local."
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/any"
 BUCKET = "data"
 SECONDS = 20
@@ -205,3 +210,34 @@ class Plane:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(SECONDS)
             self._loop.close()
+
+
+@contextlib.contextmanager
+def refused(message: str, code: str = "ValidationException") -> Iterator[None]:
+    """Within the block, boto3 raises this."""
+    with pytest.raises(ClientError) as raised:
+        yield
+    error = raised.value.response["Error"]
+    assert (error["Code"], error.get("Message")) == (code, message)
+
+
+def make(sagemaker: Any, *variants: dict[str, Any], name: str = "e", **config: Any) -> None:
+    """A model, a configuration and an endpoint in service."""
+    with contextlib.suppress(ClientError):
+        sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, Containers=[container()])
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=name, ProductionVariants=list(variants) or [variant()], **config
+    )
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=name)
+
+
+def answer(plane: Plane, operation: str, **asked: Any) -> Any:
+    """What is answered, as JSON."""
+    status, body = plane.do(plane.control.call(operation, json.dumps(asked).encode(), REGION))
+    return status, json.loads(body)
+
+
+def without_metadata(described: dict[str, Any]) -> dict[str, Any]:
+    """What is described, without what boto3 adds."""
+    return {name: value for name, value in described.items() if name != "ResponseMetadata"}
