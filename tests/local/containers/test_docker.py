@@ -1,6 +1,8 @@
 """Docker's containers: the engine and images as they may be found, and a foreign image."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,34 +56,37 @@ def test_no_image(tmp_path: Path, label: str) -> None:
     uvloop.run(live())
 
 
+@contextlib.contextmanager
+def built(folder: Path, label: str, dockerfile: str) -> Iterator[DockerContainer]:
+    """A container, not started, of an image that is there for so long."""
+    (folder / "Dockerfile").write_text(dockerfile)
+    docker("build", "-t", label, str(folder))
+    try:
+        yield DockerContainer(spec(folder, image=label), label)
+    finally:
+        docker("rmi", label)
+
+
 @pytest.mark.docker
 @pytest.mark.timeout(BUILD_SECONDS + 300)
 def test_not_for_many_models(tmp_path: Path, label: str, ours: str) -> None:
     """An image without the label that SageMaker asks for is refused as it is there."""
     key = "com.amazonaws.sagemaker.capabilities.multi-models"
-    (tmp_path / "Dockerfile").write_text(f"FROM {ours}\nLABEL {key}=false\n")
-    docker("build", "-t", label, str(tmp_path))
-    try:
-        container = DockerContainer(spec(tmp_path, image=label), label)
-        with pytest.raises(ContainerError, match=f"does not contain required {key}=true"):
-            uvloop.run(container.start())
-    finally:
-        docker("rmi", label)
+    with (
+        built(tmp_path, label, f"FROM {ours}\nLABEL {key}=false\n") as container,
+        pytest.raises(ContainerError, match=f"does not contain required {key}=true"),
+    ):
+        uvloop.run(container.start())
 
 
 @pytest.mark.docker
 @pytest.mark.timeout(BUILD_SECONDS + 300)
 def test_cannot_be_run(tmp_path: Path, label: str, ours: str) -> None:
     """A container that the engine makes but cannot start is removed; the error is the engine's."""
-    (tmp_path / "Dockerfile").write_text(f'FROM {ours}\nENTRYPOINT ["/no/such/program"]\n')
-    docker("build", "-t", label, str(tmp_path))
-    try:
-        container = DockerContainer(spec(tmp_path, image=label), label)
+    with built(tmp_path, label, f'FROM {ours}\nENTRYPOINT ["/no/such/program"]\n') as container:
         with pytest.raises(ContainerError, match=r"cannot be run: .*/no/such/program"):
             uvloop.run(container.start())
         assert labelled(label) == []
-    finally:
-        docker("rmi", label)
 
 
 @pytest.mark.docker

@@ -104,6 +104,18 @@ async def held_back(instance: Instance) -> "asyncio.Task[Any]":
     return asked
 
 
+async def replaced_while_asked(
+    endpoints: Watched,
+) -> "tuple[Endpoint, Instance, asyncio.Task[Any]]":
+    """An endpoint after an update; the instance that it had, and an invocation held back there."""
+    endpoint = await endpoints.made()
+    (old,) = instances_of(endpoint)
+    asked = await held_back(old)
+    await endpoints.update(NAME, document())
+    await endpoints.when_settled()
+    return endpoint, old, asked
+
+
 @in_loop
 async def test_life(tmp_path: Path) -> None:
     """An endpoint is created and in service, and when it is deleted nothing of it stays."""
@@ -119,11 +131,7 @@ async def test_life(tmp_path: Path) -> None:
 async def test_deleted_while_an_old_deployment_drains(tmp_path: Path) -> None:
     """A deletion ends also what an update has left to drain, and does not wait for it."""
     async with endpoints(tmp_path) as all_of_them:
-        endpoint = await all_of_them.made()
-        (old,) = instances_of(endpoint)
-        asked = await held_back(old)
-        await all_of_them.update(NAME, document())
-        await all_of_them.when_settled()
+        endpoint, old, asked = await replaced_while_asked(all_of_them)
         assert instances_of(endpoint) != [old]
         assert len(all_of_them.fleet.running) == 2
         await all_of_them.gone()
@@ -135,11 +143,7 @@ async def test_deleted_while_an_old_deployment_drains(tmp_path: Path) -> None:
 async def test_old_deployment_drains(tmp_path: Path) -> None:
     """An update lets the deployment that it replaces answer what is in flight, and then ends it."""
     async with endpoints(tmp_path) as all_of_them:
-        endpoint = await all_of_them.made()
-        (old,) = instances_of(endpoint)
-        asked = await held_back(old)
-        await all_of_them.update(NAME, document())
-        await all_of_them.when_settled()
+        _, old, asked = await replaced_while_asked(all_of_them)
         assert isinstance(old.container, FakeContainer)
         old.container.server.gates["invoke"].set()
         assert (await asked).answer.status == 200
