@@ -9,12 +9,19 @@ _GONE = (FileNotFoundError, ProcessLookupError)  # also of one that ends while i
 
 
 def descendants(pid: int) -> list[int]:
-    """The process, which may have ended, and all below it."""
+    """The process, which may have ended, and all below it.
+
+    By every process's own parent: the kernel's list of a thread's children skips some of them while
+    others end (proc(5)).
+    """
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(*_GONE):
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
     found = [pid]
     for parent in found:
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            with contextlib.suppress(*_GONE):
-                found += map(int, children.read_text().split())
+        found += children.get(parent, [])
     return found
 
 
