@@ -6,21 +6,31 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from mme.errors import CommandError
 
-# Each command's module has add_arguments(parser) and run(args). It is imported only when it runs:
+
+class Command(NamedTuple):
+    """A command: what it does, its module, and what it needs beyond what the container has."""
+
+    what: str
+    module: str
+    extra: str = "train"  # as pip calls it
+
+
+# Each module has add_arguments(parser) and run(args). It is imported only when its command runs:
 # `mme serve` must not wait for pandas and xgboost.
 COMMANDS = {
-    "serve": "run the container's processes here",
-    "houses": "write the story's data: houses of ten cities",
-    "train": "train one model for each value of a column, in parallel",
-    "local": "a SageMaker endpoint on this machine, for unchanged boto3 code",
-    "invoke": "ask one model of an endpoint, here or on AWS",
-    "demo": "the whole story: data, training, serving, cold and warm",
+    "serve": Command("run the container's processes here", "mme.serve"),
+    "houses": Command("write the story's data: houses of ten cities", "mme.houses"),
+    "train": Command("train one model for each value of a column, in parallel", "mme.train"),
+    "local": Command(
+        "a SageMaker endpoint on this machine, for unchanged boto3 code", "mme.local", "local"
+    ),
+    "invoke": Command("ask one model of an endpoint, here or on AWS", "mme.invoke", "aws"),
+    "demo": Command("the whole story: data, training, serving, cold and warm", "mme.demo"),
 }
-# What a command needs beyond what the container has, as pip calls it; else "train".
-_EXTRAS = {"local": "local", "invoke": "aws"}
 _INTERRUPTED = 130  # as a shell reports a command that Ctrl-C ended; here also one nobody reads
 
 
@@ -60,18 +70,20 @@ def _main(words: list[str]) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {name:<10}{what}\n" for name, what in COMMANDS.items()]
+    lines = [f"  {name:<10}{command.what}\n" for name, command in COMMANDS.items()]
     return "usage: mme COMMAND [ARGUMENT ...]\n\n" + "".join(lines) + "\nmme COMMAND --help\n"
 
 
 def _run(name: str, words: list[str]) -> int:
+    about = COMMANDS[name]
     try:
-        command = importlib.import_module(f"mme.{name}")
+        command = importlib.import_module(about.module)
     except ModuleNotFoundError as error:
-        extra = f"xgboost-mme[{_EXTRAS.get(name, 'train')}]"
-        sys.stderr.write(f"mme {name}: {error.name} is missing: pip install '{extra}'\n")
+        sys.stderr.write(
+            f"mme {name}: {error.name} is missing: pip install 'xgboost-mme[{about.extra}]'\n"
+        )
         return 1
-    parser = argparse.ArgumentParser(prog=f"mme {name}", description=COMMANDS[name])
+    parser = argparse.ArgumentParser(prog=f"mme {name}", description=about.what)
     command.add_arguments(parser)
     try:
         return int(command.run(parser.parse_args(words)))

@@ -17,7 +17,7 @@ from mme.local.runtime import faults
 from mme.local.runtime.deployment import Variant
 from mme.local.runtime.faults import InvokeError
 from mme.local.runtime.history import Events
-from mme.local.runtime.instance_types import GIB, shape
+from mme.instance_types import GIB, shape
 from mme.local.runtime.meter import Meter
 from mme.local.runtime.shelf import Shelf
 from mme.local.runtime.wire import Answer, LostError, Part, Wire

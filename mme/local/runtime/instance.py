@@ -11,7 +11,7 @@ from mme import artifacts
 from mme.local.containers.container import SINGLE, Container, ContainerError
 from mme.local.runtime.cache import ModelCache, Served, Surroundings, ask
 from mme.local.runtime.deployment import Variant
-from mme.local.runtime.instance_types import shape
+from mme.instance_types import shape
 from mme.local.runtime.wire import LostError, Part, Wire
 
 _START_POLL_SECONDS, _END_POLL_SECONDS = 0.02, 0.1

@@ -3,7 +3,7 @@
 import botocore.session
 import pytest
 
-from mme.local.runtime.instance_types import GIB, shape
+from mme.instance_types import GIB, shape
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Training at scale: the image as a SageMaker training container, and the jobs that run it."""
