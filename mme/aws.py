@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from botocore.config import Config
 
 from mme.errors import CommandError
 
-ATTEMPTS = 10  # at one call, with boto3's own waits between them, before we give up
+ATTEMPTS = 10  # at one call, with boto3's own waits between them, unless the user has chosen
 CONNECTIONS = 32  # at once, for who works in parallel
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
@@ -48,10 +49,10 @@ class Aws:
     @functools.cache  # noqa: B019  # there is one of us in a process
     def client(self, service: str) -> Any:
         """The client of a service; it tries ``ATTEMPTS`` times where AWS asks for slower."""
-        config = Config(
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            max_pool_connections=CONNECTIONS,
-        )
+        config = Config(max_pool_connections=CONNECTIONS)
+        if "AWS_MAX_ATTEMPTS" not in os.environ:
+            retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+            config = config.merge(Config(retries=retries))
         return self._session.client(service, config=config)
 
     @functools.cached_property
@@ -94,6 +95,11 @@ def code(error: Exception) -> str:
     return ""
 
 
+def is_slower(error: Exception) -> bool:
+    """Whether AWS asks for fewer calls: the same one may succeed later."""
+    return code(error) in _SLOWER
+
+
 def explain(error: Exception) -> str:
     """One line: what is wrong, and the cure where there is one."""
     if isinstance(error, exceptions.ClientError):
@@ -124,7 +130,7 @@ def _of_aws(error: exceptions.ClientError) -> str:
         return f"AWS does not know these credentials ({name}): aws configure, or set AWS_PROFILE"
     if name in _SLOWER:
         return (
-            f"{operation} was refused {ATTEMPTS} times ({name}): too many calls at once in this "
+            f"{operation} was refused again and again ({name}): too many calls at once in this "
             "account; run it again later, what is done stays done"
         )
     if name == "ResourceLimitExceeded":

@@ -152,11 +152,25 @@ def load(file: Path, flags: Mapping[str, Any]) -> Config:
     return config
 
 
-def add_arguments(parser: argparse.ArgumentParser, flags: bool = False) -> None:
-    """The file, and where the account is; with ``flags``, what may stand for the file's values."""
-    parser.add_argument(
-        "file", nargs="?", type=Path, default=FILE, help="what is wanted (default: %(default)s)"
-    )
+def add_arguments(
+    parser: argparse.ArgumentParser, flags: bool = False, option: bool = False
+) -> None:
+    """The file, and where the account is.
+
+    Args:
+        parser: of the command.
+        flags: add what may stand for the file's values.
+        option: the file is ``--file``, since the words are something else.
+    """
+    about: dict[str, Any] = {
+        "type": Path,
+        "default": FILE,
+        "help": "what is wanted (default: %(default)s)",
+    }
+    if option:
+        parser.add_argument("--file", **about)
+    else:
+        parser.add_argument("file", nargs="?", **about)
     if flags:
         for one in dataclasses.fields(Config):
             if one.type in (str, int):
@@ -239,6 +253,8 @@ def _check(config: Config) -> None:
         f"update.strategy: {', '.join(STRATEGIES)}": update.strategy not in STRATEGIES,
         # What SageMaker takes: a canary or a rolling batch is half of the instances at most.
         "update.step_percent: 5 to 50": not 5 <= update.step_percent <= 50,
+        "update.strategy: a canary or steps need two instances": config.instance_count == 1
+        and update.strategy in ("canary", "linear"),
         "update.wait_seconds: 0 to 3600": not 0 <= update.wait_seconds <= 3600,
         "tags: xgboost-mme: is ours": any(one.startswith("xgboost-mme:") for one in config.tags),
     }

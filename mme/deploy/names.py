@@ -52,8 +52,13 @@ class Names:
 
     @property
     def endpoint(self) -> str:
-        """Of the endpoint, and of its dashboard."""
+        """Of the endpoint."""
         return self.config.name
+
+    @property
+    def dashboard(self) -> str:
+        """Of CloudWatch's dashboard, which has no tags: the name says whose it is."""
+        return f"xgboost-mme-{self.endpoint}"
 
     @property
     def tags(self) -> dict[str, str]:
@@ -115,7 +120,12 @@ class Names:
     def version(self, content: Any) -> str:
         """A model's or a configuration's, which cannot be changed: another for other content."""
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        return f"{self.endpoint[: _LONGEST_NAME - 1 - _DIGEST_LETTERS].rstrip("-")}-{digest[:_DIGEST_LETTERS]}"
+        return f"{self.versions}-{digest[:_DIGEST_LETTERS]}"
+
+    @property
+    def versions(self) -> str:
+        """What the names of all versions begin with."""
+        return self.endpoint[: _LONGEST_NAME - 1 - _DIGEST_LETTERS].rstrip("-")
 
 
 def _short(name: str, longest: int) -> str:

@@ -1,0 +1,329 @@
+"""The models of a folder against those of an S3 prefix: what is new, and how it gets there."""
+
+import contextlib
+import datetime
+import functools
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+from urllib.parse import urlencode
+
+from boto3.exceptions import S3UploadFailedError
+from boto3.s3.transfer import TransferConfig
+
+from mme.aws import Aws, code, explain, one_line
+from mme.deploy.names import TAG
+from mme.deploy.parallel import GoOn, Progress, each
+from mme.errors import CommandError
+
+SUFFIX = ".tar.gz"
+PART_BYTES = 8 * 1024**2  # of an upload; it may never change, for ETags are made of the parts
+_BLOCK_BYTES = 1024**2
+_GZIP = b"\x1f\x8b"
+_A_CALL = 1000  # objects, of delete_objects
+_NAMED = 5  # of bad files, before the rest is but counted
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file of the folder.
+
+    Attributes:
+        key: its path below the folder, with slashes.
+        path: where it is.
+        size: in bytes.
+        modified: seconds since 1970.
+    """
+
+    key: str
+    path: Path
+    size: int
+    modified: float
+
+    @functools.cached_property
+    def etag(self) -> str:
+        """What S3 calls the content: MD5, or where it is uploaded in parts, that of the parts'."""
+        if self.size <= PART_BYTES:
+            return self.md5
+        with one_file(self.path) as file:
+            parts = [_md5(file, PART_BYTES).digest() for _ in range(-(-self.size // PART_BYTES))]
+        whole = hashlib.md5(b"".join(parts), usedforsecurity=False)
+        return f"{whole.hexdigest()}-{len(parts)}"
+
+    @functools.cached_property
+    def md5(self) -> str:
+        """Of the content, in hex."""
+        with one_file(self.path) as file:
+            return _md5(file, self.size).hexdigest()
+
+
+class Remote(NamedTuple):
+    """An object of the prefix.
+
+    Attributes:
+        etag: without quotes.
+        size: in bytes.
+        modified: seconds since 1970.
+    """
+
+    etag: str
+    size: int
+    modified: float
+
+
+class Difference(NamedTuple):
+    """The folder's archives: not in S3, there with other content, and there."""
+
+    new: list[Archive]
+    changed: list[Archive]
+    same: list[Archive]
+
+
+def local(folder: Path) -> list[Archive]:
+    """The archives below a folder, by key; nothing of them is read but how they begin.
+
+    Raises:
+        CommandError: there are none, or some cannot be read or are no archives.
+    """
+    if not folder.is_dir():
+        raise CommandError(f"there is no folder {folder}")
+    bad: list[str] = []
+
+    def unreadable(error: OSError) -> None:
+        bad.append(f"{error.filename}: {error.strerror}")
+
+    found = []
+    for top, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if name.endswith(SUFFIX) and not name.startswith("."):
+                path = Path(top, name)
+                try:
+                    found.append(archive(path, path.relative_to(folder).as_posix()))
+                except CommandError as error:
+                    bad.append(str(error))
+    _raise_for(bad)
+    if not found:
+        raise CommandError(f"{folder} holds no *{SUFFIX}: mme train makes them")
+    return sorted(found, key=lambda one: one.key)
+
+
+def archive(path: Path, key: str) -> Archive:
+    """One file as an archive.
+
+    Raises:
+        CommandError: it cannot be read, or is no archive.
+    """
+    with one_file(path) as file:
+        begins = file.read(len(_GZIP))
+        about = os.fstat(file.fileno())
+    if not begins:
+        raise CommandError(f"{path}: is empty")
+    if begins != _GZIP:
+        raise CommandError(f"{path}: is not gzip")
+    if not _is_text(key):
+        raise CommandError(f"{path}: its name is no Unicode text")
+    return Archive(key, path, about.st_size, about.st_mtime)
+
+
+@contextlib.contextmanager
+def one_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to read.
+
+    Raises:
+        CommandError: it cannot be.
+    """
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}", status=1) from None
+
+
+def remote(aws: Aws, bucket: str, prefix: str) -> dict[str, Remote]:
+    """The archives below a prefix, by key below it.
+
+    Raises:
+        CommandError: they cannot be listed.
+    """
+    found = {}
+    with one_line():
+        pages = aws.client("s3").get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+            for item in page.get("Contents", ()):
+                key = item["Key"].removeprefix(prefix)
+                if key.endswith(SUFFIX):
+                    modified: datetime.datetime = item["LastModified"]
+                    etag = item["ETag"].strip('"')
+                    found[key] = Remote(etag, item["Size"], modified.timestamp())
+    return found
+
+
+def difference(
+    here: Iterable[Archive], there: Mapping[str, Remote], kms: bool = False
+) -> Difference:
+    """Compare; content is read only where sizes agree.
+
+    Args:
+        here: of the folder.
+        there: of the prefix. What is there alone stays there, and is nobody's concern here.
+        kms: objects are encrypted by KMS, so ETags say nothing: an archive of the same size is
+            another if it was written after the object, as ``aws s3 sync`` has it.
+    """
+    found = Difference([], [], [])
+    for one in here:
+        object_ = there.get(one.key)
+        if object_ is None:
+            found.new.append(one)
+        elif one.size != object_.size or _differs(one, object_, kms):
+            found.changed.append(one)
+        else:
+            found.same.append(one)
+    return found
+
+
+def _differs(one: Archive, object_: Remote, kms: bool) -> bool:
+    if kms:
+        return int(one.modified) > object_.modified  # S3 says the second
+    return one.etag != object_.etag
+
+
+def upload(
+    aws: Aws,
+    bucket: str,
+    prefix: str,
+    archives: Sequence[Archive],
+    tags: Mapping[str, str],
+    kms_key: str = "",
+) -> None:
+    """Upload in parallel, with a bar on a terminal. One that fails does not keep others back.
+
+    Args:
+        aws: where.
+        bucket: of the models.
+        prefix: before each key.
+        archives: to upload, whatever is there.
+        tags: of each object, ten at most, so that they are known as ours.
+        kms_key: that they are encrypted by; else as the bucket does it.
+
+    Raises:
+        CommandError: some could not be; another run uploads those alone.
+    """
+    settings = {"Tagging": urlencode(tags)}
+    if kms_key:
+        settings |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key}
+    s3 = aws.client("s3")
+
+    def send(one: Archive, go_on: GoOn) -> None:
+        key = prefix + one.key
+        try:
+            s3.upload_file(str(one.path), bucket, key, settings, Callback=go_on, Config=_TRANSFER)
+        except S3UploadFailedError as error:
+            # Its text alone is a paragraph; what AWS said is what it was raised for.
+            raise (error.__context__ or error) from None
+
+    with Progress(len(archives)) as progress:
+        failed = each(send, archives, progress.advance)
+    if failed:
+        raise CommandError(
+            f"{len(failed)} of {len(archives)} archives could not be uploaded; run it again for "
+            f"these alone. The first is {failed[0][0].key}: {explain(failed[0][1])}",
+            status=1,
+        )
+
+
+# Each file's parts one after the other: it is the files that are many. S3 makes two parts of a
+# file that is a byte over one, and so does ``Archive.etag``.
+_TRANSFER = TransferConfig(
+    multipart_threshold=PART_BYTES + 1, multipart_chunksize=PART_BYTES, use_threads=False
+)
+
+
+def remove(aws: Aws, bucket: str, prefix: str, endpoint: str) -> tuple[int, int]:
+    """Delete the objects of a prefix that are an endpoint's by their tag.
+
+    Returns:
+        How many are gone, and how many, not ours, are there still.
+
+    Raises:
+        CommandError: some cannot be read or deleted.
+    """
+    s3 = aws.client("s3")
+    removed = kept = 0
+    with one_line():
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        for page in pages:  # of a thousand: as many as can be deleted at once
+            keys = [item["Key"] for item in page.get("Contents", ())]
+            ours = _tagged(s3, bucket, keys, endpoint)
+            removed += delete(aws, bucket, ours)
+            kept += len(keys) - len(ours)
+    return removed, kept
+
+
+def _tagged(s3: Any, bucket: str, keys: list[str], endpoint: str) -> list[str]:
+    """The keys of those objects that carry our tag."""
+    ours: list[str] = []
+
+    def read(key: str, go_on: GoOn) -> None:
+        del go_on
+        tags = s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
+        if {"Key": TAG, "Value": endpoint} in tags:
+            ours.append(key)
+
+    failed = [(key, error) for key, error in each(read, keys) if code(error) != "NoSuchKey"]
+    if failed:
+        key, error = failed[0]
+        raise CommandError(
+            f"nobody can say whose s3://{bucket}/{key} is: {explain(error)}", status=1
+        )
+    return sorted(ours)
+
+
+def delete(aws: Aws, bucket: str, keys: Sequence[str]) -> int:
+    """Delete objects; how many.
+
+    Raises:
+        CommandError: some could not be.
+    """
+    for begin in range(0, len(keys), _A_CALL):
+        chosen = [{"Key": key} for key in keys[begin : begin + _A_CALL]]
+        with one_line():
+            answer = aws.client("s3").delete_objects(
+                Bucket=bucket, Delete={"Objects": chosen, "Quiet": True}
+            )
+        errors = answer.get("Errors", [])
+        if errors:
+            first = errors[0]
+            raise CommandError(
+                f"{len(errors)} objects could not be deleted, first s3://{bucket}/{first['Key']}: "
+                f"{first.get('Message') or first['Code']}",
+                status=1,
+            )
+    return len(keys)
+
+
+def _raise_for(bad: list[str]) -> None:
+    if bad:
+        more = f", and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+        raise CommandError(
+            f"these cannot be uploaded: {', '.join(sorted(bad)[:_NAMED])}{more}", status=1
+        )
+
+
+def _md5(file: Any, most: int) -> "hashlib._Hash":
+    digest = hashlib.md5(usedforsecurity=False)
+    while most > 0 and (block := file.read(min(_BLOCK_BYTES, most))):
+        digest.update(block)
+        most -= len(block)
+    return digest
+
+
+def _is_text(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

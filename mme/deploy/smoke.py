@@ -1,0 +1,154 @@
+"""One model of a new endpoint, asked once cold and then warm: does it answer, and how fast?"""
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from handler.artifact import check_rewritten, find
+from handler.errors import HandlerError
+from handler.model import load_model
+from mme.artifacts import ArtifactError, unpack
+from mme.aws import Aws, code, one_line
+from mme.deploy.archives import SUFFIX
+from mme.errors import CommandError
+
+_LOAD_SECONDS = 360.0  # the longest that SageMaker lets a model load
+_AGAIN_SECONDS = 2.0
+_WARM_TIMES = 10
+_MOST_BYTES = 256 * 1024**2  # of an archive that is fetched to see what it is
+_MOST_UNPACKED_BYTES = 1024**3
+_CONTENT_TYPE = "text/csv"
+
+
+class Tried(NamedTuple):
+    """A model that answered.
+
+    Attributes:
+        target_model: which.
+        cold_ms: of the first request, with what it waited for.
+        warm_ms: of those after it, the median.
+        answer: the body.
+    """
+
+    target_model: str
+    cold_ms: float
+    warm_ms: float
+    answer: str
+
+
+def first(aws: Aws, endpoint: str, bucket: str, prefix: str) -> Tried:
+    """Ask the first model of a prefix.
+
+    Raises:
+        CommandError: there is none, or it cannot be read, or does not answer.
+    """
+    s3 = aws.client("s3")
+    with one_line():
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        items = (item for page in pages for item in page.get("Contents", ()))
+        archives = (
+            item["Key"]
+            for item in items
+            if item["Key"].endswith(SUFFIX) and item["Size"] <= _MOST_BYTES
+        )
+        key = next(archives, None)
+        if key is None:
+            raise CommandError(
+                f"s3://{bucket}/{prefix} has no *{SUFFIX} to try: mme models add", status=1
+            )
+        archive = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    target_model = key.removeprefix(prefix)
+    try:
+        body = row(archive)
+    except CommandError as error:
+        raise CommandError(f"{target_model}: {error}", status=1) from None
+    return invoke(aws, endpoint, target_model, body)
+
+
+def row(archive: bytes) -> str:
+    """A row that a model takes: of CSV, as many zeros as it has features.
+
+    The model is read by the container's own code, so what that refuses is refused here.
+
+    Raises:
+        CommandError: the archive holds no model that the container can serve.
+    """
+    with tempfile.TemporaryDirectory(prefix="mme-smoke-") as folder:
+        directory = Path(folder, "model")
+        try:
+            unpack(archive, directory, _MOST_UNPACKED_BYTES)
+            artifact = find(directory)
+            if artifact.version is None:
+                check_rewritten(artifact)
+            model = load_model(artifact)
+        except ArtifactError as error:
+            raise CommandError(str(error), status=1) from None
+        except HandlerError as error:
+            raise CommandError(error.message, status=1) from None
+    return ",".join("0" * model.num_features)
+
+
+def invoke(
+    aws: Aws, endpoint: str, target_model: str, body: str, content_type: str = _CONTENT_TYPE
+) -> Tried:
+    """Ask a model once, and then ten times.
+
+    A model that takes over a minute to load is asked again until it has had six.
+
+    Raises:
+        CommandError: it does not answer, or with an error.
+    """
+    runtime = aws.client("sagemaker-runtime")
+
+    def ask() -> tuple[float, str]:
+        begun = time.perf_counter()
+        answer = runtime.invoke_endpoint(
+            EndpointName=endpoint,
+            TargetModel=target_model,
+            ContentType=content_type,
+            Body=body.encode(),
+        )
+        text = answer["Body"].read().decode(errors="replace")
+        return 1000 * (time.perf_counter() - begun), text
+
+    begun = time.perf_counter()
+    try:
+        with one_line():
+            answer = _patiently(ask)
+            cold_ms = 1000 * (time.perf_counter() - begun)
+            warm_ms = statistics.median(ask()[0] for _ in range(_WARM_TIMES))
+    except CommandError as error:
+        raise CommandError(f"{target_model} does not answer: {error}", status=1) from None
+    return Tried(target_model, cold_ms, warm_ms, answer)
+
+
+def _patiently(ask: Callable[[], tuple[float, str]]) -> str:
+    """The first answer, as late as a model may be."""
+    give_up = time.monotonic() + _LOAD_SECONDS
+    while True:
+        try:
+            return ask()[1]
+        except ClientError as error:
+            if code(error) == "ModelError":
+                raise CommandError(model_error(error.response), status=1) from None
+            if code(error) != "ModelNotReadyException" or time.monotonic() > give_up:
+                raise
+            time.sleep(_AGAIN_SECONDS)
+
+
+def model_error(response: Mapping[str, Any]) -> str:
+    """One line of a ModelError: what the container said, and where it said more."""
+    text = str(response.get("OriginalMessage") or response["Error"].get("Message", ""))
+    try:
+        text = str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):  # not of our container
+        text = " ".join(text.split())
+    _, _, group = str(response.get("LogStreamArn", "")).partition("log-group:")
+    where = f"; more in the log group {group} (mme logs)" if group else ""
+    return f"{text} ({response.get('OriginalStatusCode', 'no status')}){where}"
