@@ -85,6 +85,8 @@ class Difference(NamedTuple):
 def local(folder: Path) -> list[Archive]:
     """The archives below a folder, by key; nothing of them is read but how they begin.
 
+    Links to files are followed, and those to folders are not.
+
     Raises:
         CommandError: there are none, or some cannot be read or are no archives.
     """
@@ -96,13 +98,14 @@ def local(folder: Path) -> list[Archive]:
         bad.append(f"{error.filename}: {error.strerror}")
 
     found = []
-    for top, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    for top, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = Path(top).relative_to(folder).as_posix()
         for name in files:
             if name.endswith(SUFFIX) and not name.startswith("."):
-                path = Path(top, name)
+                key = name if below == "." else f"{below}/{name}"
                 try:
-                    found.append(archive(path, path.relative_to(folder).as_posix()))
+                    found.append(archive(Path(top, name), key))
                 except CommandError as error:
                     bad.append(str(error))
     _raise_for(bad)
@@ -117,15 +120,21 @@ def archive(path: Path, key: str) -> Archive:
     Raises:
         CommandError: it cannot be read, or is no archive.
     """
-    with one_file(path) as file:
-        begins = file.read(len(_GZIP))
-        about = os.fstat(file.fileno())
+    try:  # the shortest way: there can be a hundred thousand
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            begins, about = os.read(descriptor, len(_GZIP)), os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}", status=1) from None
     if not begins:
         raise CommandError(f"{path}: is empty")
     if begins != _GZIP:
         raise CommandError(f"{path}: is not gzip")
     if not _is_text(key):
-        raise CommandError(f"{path}: its name is no Unicode text")
+        shown = str(path).encode(errors="backslashreplace").decode()
+        raise CommandError(f"{shown}: its name is no Unicode text")
     return Archive(key, path, about.st_size, about.st_mtime)
 
 

@@ -50,7 +50,7 @@ def planned(aws: Aws, names: Names, only_look: bool = False) -> Plan:
         only_look: do not wait for what is going on.
     """
     there = settled(aws, names, only_look)
-    return planner.plan(names, _image(names), there, _archives(aws, names, there))
+    return planner.plan(names, image_of(names), there, _archives(aws, names, there))
 
 
 def say(line: str) -> None:
@@ -99,7 +99,8 @@ def _execute(aws: Aws, plan: Plan) -> None:
         raise
 
 
-def _image(names: Names) -> Image:
+def image_of(names: Names) -> Image:
+    """What SageMaker is to pull: somebody's, or what is pushed to our repository."""
     wanted = names.config.image
     if image.is_uri(wanted):
         return Image(uri=wanted)

@@ -1,0 +1,254 @@
+"""What is to be done, worked out without AWS."""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import botocore
+import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.validate import ParamValidator
+
+from mme.deploy import demolition, planner, wanted
+from mme.deploy.archives import Archive
+from mme.deploy.found import GENERATION, Found
+from mme.deploy.names import TAG, Names
+from mme.deploy.planner import Archives, Image
+from mme.deploy.steps import Call, Clear, Plan, Push, Step, Upload, Wait
+from tests.unit.mme.deploy.conftest import MOST, URI, names
+
+OURS = Image(uri="123456789012.dkr.ecr.eu-west-1.amazonaws.com/xgboost-mme/prices:abc", local="x")
+THEIRS = Image(uri=URI)
+
+
+def archive(tmp_path: Path, key: str, data: bytes = b"x") -> Archive:
+    """An archive of the folder."""
+    path = tmp_path / key
+    path.write_bytes(data)
+    return Archive(key, path, len(data), 0.0)
+
+
+def after(which: Names, image: Image, generation: str = "", **changes: Any) -> Found:
+    """What there is when all is as it is wanted."""
+    goal = wanted.wanted(which, image.uri, bool(image.local), generation)
+    tags = dict(which.tags)
+    (variant,) = goal.config["ProductionVariants"]
+    made = {
+        "repository": tags if image.local else None,
+        "lifecycle": goal.lifecycle,
+        "images": frozenset({image.tag}),
+        "role": json.loads(goal.role["AssumeRolePolicyDocument"]) if goal.role else None,
+        "role_tags": tags,
+        "permissions": goal.permissions,
+        "bucket": tags if goal.bucket else None,
+        "blocked": wanted.BLOCKED if goal.bucket else None,
+        "endpoint": {
+            "EndpointName": which.endpoint,
+            "EndpointArn": "arn",
+            "EndpointStatus": "InService",
+            "EndpointConfigName": goal.config["EndpointConfigName"],
+            "ProductionVariants": [
+                {"VariantName": "AllTraffic", "DesiredInstanceCount": goal.instances}
+            ],
+        },
+        "endpoint_tags": tags | ({GENERATION: generation} if generation else {}),
+        "models": frozenset({goal.model["ModelName"]}),
+        "configs": frozenset({goal.config["EndpointConfigName"]}),
+        "target": goal.target,
+        "scaling": goal.scaling,
+        "alarms": goal.alarms,
+        "dashboard": goal.dashboard,
+    }
+    assert variant["InstanceType"] == which.config.instance_type
+    return Found(**(made | changes))
+
+
+def kinds(steps: list[Step]) -> list[str]:
+    """What the steps are: an operation, or the name of another kind."""
+    return [one.operation if isinstance(one, Call) else type(one).__name__ for one in steps]
+
+
+def test_nothing_changes(any_names: Names) -> None:
+    """Where all is as wanted, there is no step."""
+    for image in (OURS, THEIRS):
+        assert planner.plan(any_names, image, after(any_names, image), Archives()) == Plan([])
+
+
+def test_from_nothing(any_names: Names, tmp_path: Path) -> None:
+    """Where there is nothing, each thing is made before what needs it."""
+    here = Archives(new=[archive(tmp_path, "a.tar.gz")])
+    found = kinds(planner.plan(any_names, OURS, Found(), here).steps)
+    order = [
+        *("create_repository", "Push", "create_role", "put_role_policy"),
+        *("Upload", "create_model", "create_endpoint_config", "create_endpoint", "Wait"),
+    ]
+    assert [one for one in found if one in order] == order
+    if any_names.config.autoscaling:
+        assert found.index("Wait") < found.index("register_scalable_target")
+        assert found.index("put_metric_alarm") < found.index("create_endpoint")
+
+
+def test_calls_are_valid(any_names: Names) -> None:
+    """Every call of every plan is one that AWS's own model of the service takes."""
+    old = after(any_names, OURS, endpoint=None)
+    changed = names(
+        **MOST | {"name": any_names.endpoint, "environment": {"B": "C"}, "instance_count": 3}
+    )
+    plans = [
+        planner.plan(any_names, OURS, Found(), Archives()),
+        planner.plan(changed, OURS, after(any_names, OURS), Archives()),
+        planner.plan(any_names, OURS, after(changed, OURS), Archives()),
+        demolition.plan(any_names, after(any_names, OURS), 3),
+        planner.plan(any_names, OURS, old, Archives()),
+    ]
+    for plan in plans:
+        for step in plan.steps:
+            if isinstance(step, Call):
+                valid(step)
+
+
+def valid(step: Call) -> None:
+    """Check a call's parameters against botocore's model."""
+    shape = inputs(step.service)[step.operation]
+    report = ParamValidator().validate(step.parameters, shape)
+    assert not report.has_errors(), f"{step.operation}: {report.generate_report()}"
+
+
+@functools.cache
+def inputs(service: str) -> dict[str, Any]:
+    """The parameters of a service's operations, by boto3's names for these."""
+    model = ServiceModel(Loader().load_service_model(service, "service-2"), service_name=service)
+    return {
+        botocore.xform_name(name): model.operation_model(name).input_shape
+        for name in model.operation_names
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "steps"),
+    [
+        ({"instance_count": 3}, ["update_endpoint_weights_and_capacities", "Wait"]),
+        (
+            {"instance_type": "ml.c5.large"},
+            ["create_endpoint_config", "update_endpoint", "Wait", "delete_endpoint_config"],
+        ),
+        (
+            {"environment": {"MME_LANES": "4"}},
+            [
+                *("create_model", "create_endpoint_config", "update_endpoint", "Wait"),
+                *("delete_endpoint_config", "delete_model"),
+            ],
+        ),
+        ({"alarms": {"latency_ms": 5}}, ["put_metric_alarm"]),
+        (
+            {"autoscaling": {"min": 1, "max": 4, "invocations_per_instance": 9}},
+            ["register_scalable_target", "put_scaling_policy"],
+        ),
+        (
+            {"tags": {"team": "x"}},
+            ["tag_role", "put_bucket_tagging", "add_tags"],
+        ),
+        ({"update": {"strategy": "rolling"}}, []),
+    ],
+)
+def test_changes(change: dict[str, Any], steps: list[str]) -> None:
+    """A change is what it must be, and no more."""
+    there = after(names(), THEIRS)
+    assert kinds(planner.plan(names(**change), THEIRS, there, Archives()).steps) == steps
+
+
+def test_what_is_not_wanted_any_more() -> None:
+    """Alarms and scaling that the file has no more are removed."""
+    before = names(
+        alarms={"latency_ms": 5}, autoscaling={"min": 1, "max": 4, "invocations_per_instance": 9}
+    )
+    steps = kinds(planner.plan(names(), THEIRS, after(before, THEIRS), Archives()).steps)
+    assert steps == ["delete_alarms", "deregister_scalable_target"]
+
+
+def test_scaled_by_itself() -> None:
+    """How many instances automatic scaling has chosen is not changed back."""
+    scaled = names(autoscaling={"min": 1, "max": 9, "invocations_per_instance": 9})
+    there = after(scaled, THEIRS)
+    assert there.endpoint is not None
+    there.endpoint["ProductionVariants"][0]["DesiredInstanceCount"] = 7
+    assert not planner.plan(scaled, THEIRS, there, Archives()).steps
+
+
+def test_new_archives(tmp_path: Path) -> None:
+    """An archive that is new is uploaded, and nothing else happens."""
+    there = after(names(), THEIRS)
+    here = Archives(new=[archive(tmp_path, "a.tar.gz")], only_there=2)
+    plan = planner.plan(names(), THEIRS, there, here)
+    assert kinds(plan.steps) == ["Upload"]
+    assert "2 archives at s3://prices-123456789012-eu-west-1/prices/" in plan.notes[0]
+
+
+def test_changed_archives(tmp_path: Path) -> None:
+    """One that replaces another makes another generation, noted before anything is uploaded."""
+    there = after(names(), THEIRS)
+    here = Archives(changed=[archive(tmp_path, "a.tar.gz")])
+    steps = planner.plan(names(), THEIRS, there, here).steps
+    assert kinds(steps)[:3] == ["add_tags", "Upload", "create_model"]
+    assert "update_endpoint" in kinds(steps)
+    now = planner.generation(there, here)
+    # Interrupted after the upload: the rest is still to be done, and after that nothing.
+    noted = after(names(), THEIRS, endpoint_tags=dict(names().tags) | {GENERATION: now})
+    rest = kinds(planner.plan(names(), THEIRS, noted, Archives()).steps)
+    assert rest[:3] == ["create_model", "create_endpoint_config", "update_endpoint"]
+    done = after(names(), THEIRS, generation=now)
+    assert not planner.plan(names(), THEIRS, done, Archives()).steps
+
+
+def test_failed_endpoint() -> None:
+    """An endpoint that failed is deleted and made anew."""
+    there = after(names(), THEIRS)
+    assert there.endpoint is not None
+    there.endpoint["EndpointStatus"] = "Failed"
+    steps = planner.plan(names(), THEIRS, there, Archives()).steps
+    assert kinds(steps) == ["delete_endpoint", "Wait", "create_endpoint", "Wait"]
+    assert next(one.config for one in steps if isinstance(one, Wait)) == ""
+
+
+def test_image_is_pushed_once() -> None:
+    """An image that is in the repository is not pushed again; another is."""
+    there = after(names(), OURS)
+    other = Image(uri=OURS.uri.replace("abc", "def"), local="x")
+    steps = planner.plan(names(), other, there, Archives()).steps
+    (push,) = [one for one in steps if isinstance(one, Push)]
+    assert (push.repository_uri, push.tag) == (OURS.uri.rpartition(":")[0], "def")
+    assert "update_endpoint" in kinds(steps)
+
+
+def test_uploads_carry_the_tag(tmp_path: Path) -> None:
+    """Objects are tagged, so that they can be told from others' when all goes."""
+    here = Archives(new=[archive(tmp_path, "a.tar.gz")])
+    (upload,) = [
+        one for one in planner.plan(names(), THEIRS, Found(), here).steps if isinstance(one, Upload)
+    ]
+    assert upload.tags[TAG] == "prices"
+
+
+def test_destroy_what_there_is() -> None:
+    """Only what there is goes; without anything there is no step."""
+    assert demolition.plan(names(), Found(), 0) == Plan([])
+    steps = demolition.plan(names(), Found(bucket=dict(names().tags)), 3).steps
+    assert [type(one).__name__ for one in steps] == ["Clear", "Remove"]
+    theirs = names(models="s3://theirs/models/")
+    steps = demolition.plan(theirs, after(theirs, THEIRS), 0).steps
+    assert not [one for one in steps if isinstance(one, Clear)]
+
+
+def test_long_names() -> None:
+    """Names keep within AWS's limits, whatever the endpoint is called."""
+    long = names(name="A" + "b" * 62)
+    goal = wanted.wanted(long, URI, own_image=True, generation="")
+    assert long.own_bucket is not None
+    assert len(long.own_bucket) <= 63
+    assert long.own_bucket == long.own_bucket.lower()
+    assert len(long.role) <= 64
+    assert len(goal.model["ModelName"]) <= 63
+    other = names(name="A" + "b" * 61 + "c")
+    assert len({long.own_bucket, other.own_bucket, long.role, other.role}) == 4
