@@ -13,7 +13,7 @@ RESIDENT ?=
 SECONDS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve local test soak lint bench image docs notebook lock clean
+.PHONY: help setup demo serve local test soak lint bench image deploy docs notebook lock clean
 
 help: ## say what the verbs are
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
@@ -63,6 +63,9 @@ bench: setup .venv-mlserver/.done ## measure beside the peers; QUICK=1, ONLY=par
 
 image: ## build the container's image
 	docker build --network host -t $(IMAGE) .
+
+deploy: setup image ## the endpoint that mme.toml describes, on AWS: docs/13-first-deployment.md
+	@$(BIN)/mme deploy $(ARGS)
 
 docs: setup ## write the parts of docs/ that are made from the code
 	@$(BIN)/python docs/generate.py

@@ -11,6 +11,7 @@ from mme.deploy.names import Account, Names
 from mme.deploy.planner import Archives, Image
 from mme.deploy.steps import Plan, Wait
 from mme.errors import CommandError
+from mme.plan import prices
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     say(f"{names.endpoint} in account {aws.account}, {aws.region}, as {aws.identity}:")
     sys.stdout.write(str(plan))
+    if any(isinstance(step, Wait) for step in plan.steps) and (costs := _costs(names)):
+        say(f"  note: {costs}")
     if args.plan:
         return 0
     agree(args.yes, "Go on?")
@@ -89,6 +92,20 @@ def settled(aws: Aws, names: Names, only_look: bool = False) -> Found:
         executor.settle(aws, names.endpoint, say)
         there = found.find(aws, names)
     return there
+
+
+def _costs(names: Names) -> str:
+    """What the instances cost; nothing where their price is not known."""
+    wanted = names.config
+    try:
+        known = prices.read(None, names.where.region)
+        month = known.month(wanted.instance_type, wanted.instance_count)
+    except CommandError:
+        return ""
+    return (
+        f"{wanted.instance_count} x {wanted.instance_type} are about ${month:,.0f} a month, by "
+        f"prices of {known.date} (mme plan)"
+    )
 
 
 def _execute(aws: Aws, plan: Plan) -> None:

@@ -1,5 +1,7 @@
 """``mme deploy`` and ``mme destroy`` with real boto3 against ``mme local``, faults among it."""
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -302,3 +304,53 @@ def test_throttled_for_good(project: Project, monkeypatch: pytest.MonkeyPatch) -
         met = aws.fail("CreateRole", 400, "Throttling", "Rate exceeded")
         assert "CreateRole was refused again and again" in project.fails("deploy", "--yes")
         assert met.hits == 2
+
+
+# What Docker does, as far as this needs it; a push makes ECR know the image.
+DOCKER = """#!{python}
+import json, sys
+
+import boto3
+
+MEDIA = "application/vnd.docker.distribution.manifest.v2+json"
+words = sys.argv[1:]
+if "inspect" in words:
+    identity = open({identity!r}).read()
+    print(json.dumps([{{"Id": identity}}]) if "image" in words else "")
+elif "login" in words:
+    assert sys.stdin.read(), "a password"
+elif "push" in words:
+    name, _, tag = words[-1].partition("/")[2].rpartition(":")
+    manifest = json.dumps({{"schemaVersion": 2, "mediaType": MEDIA, "config": {{"digest": "sha256:" + tag}}}})
+    boto3.client("ecr").put_image(repositoryName=name, imageManifest=manifest, imageTag=tag)
+    print("pushed")
+"""
+
+
+def test_own_image(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image of this machine gets a repository, is pushed once, and another one is an update."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    identity = tmp_path / "identity"
+    identity.write_text("sha256:0123456789abcdef")
+    docker = programs / "docker"
+    docker.write_text(DOCKER.format(python=sys.executable, identity=str(identity)))
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    project.config["image"] = "xgboost-mme"
+    assert "pushed" in project.well("deploy", "--yes")
+    ecr = project.local.client("ecr")
+    repository = f"xgboost-mme/{project.name}"
+    (described,) = ecr.describe_repositories(repositoryNames=[repository])["repositories"]
+    assert described["imageTagMutability"] == "IMMUTABLE"
+    assert described["imageScanningConfiguration"] == {"scanOnPush": True}
+    assert "nothing to do" in project.well("deploy", "--yes")
+    identity.write_text("sha256:fedcba9876543210")
+    done = project.well("deploy", "--yes")
+    assert "pushed" in done
+    assert f"~ endpoint {project.name}" in done
+    (model,) = project.left()["Model"]
+    (container,) = project.local.client("sagemaker").describe_model(ModelName=model)["Containers"]
+    assert container["Image"] == f"{described['repositoryUri']}:fedcba987654"
+    project.well("destroy", "--yes")
+    assert project.left() == {}
