@@ -69,6 +69,11 @@ class Found:
         """The endpoint's; empty where there is none."""
         return str(self.endpoint["EndpointStatus"]) if self.endpoint else ""
 
+    @property
+    def foreign_scaling(self) -> bool:
+        """Whether somebody else has set the endpoint's scaling up."""
+        return self.target is not None and self.scaling is None
+
 
 def find(aws: Aws, names: Names) -> Found:
     """Read it all.

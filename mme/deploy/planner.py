@@ -281,11 +281,12 @@ def _endpoint(names: Names, goal: Wanted, found: Found, create: bool) -> Iterato
             DeploymentConfig=goal.rollout,
         )
         yield waiting
-    (variant,) = found.endpoint["ProductionVariants"]
-    if goal.target is None and variant.get("DesiredInstanceCount") != goal.instances:
+    now = _instances(found)
+    scaled = goal.target is not None or found.foreign_scaling
+    if now is not None and now != goal.instances and not scaled:
         yield sagemaker(
             "~",
-            f"endpoint {name}: {variant.get('DesiredInstanceCount')} -> {instances}",
+            f"endpoint {name}: {now} -> {instances}",
             "update_endpoint_weights_and_capacities",
             EndpointName=name,
             DesiredWeightsAndCapacities=[
@@ -295,10 +296,18 @@ def _endpoint(names: Names, goal: Wanted, found: Found, create: bool) -> Iterato
         yield waiting
 
 
+def _instances(found: Found) -> int | None:
+    """How many there are to be by now; None where the endpoint has no variant of ours."""
+    for variant in (found.endpoint or {}).get("ProductionVariants", ()):
+        if variant["VariantName"] == VARIANT:
+            return int(variant.get("DesiredInstanceCount", 0))
+    return None
+
+
 def _scaling(names: Names, goal: Wanted, found: Found) -> Iterator[Step]:
     service = "application-autoscaling"
     if goal.target is None or goal.scaling is None:
-        if found.target is not None:
+        if found.target is not None and not found.foreign_scaling:
             where = {one: found.target[one] for one in wanted.SCALED}
             what = f"automatic scaling of {names.endpoint}"
             yield call("-", what, service, "deregister_scalable_target", **where)
@@ -351,6 +360,8 @@ def _notes(names: Names, found: Found, archives: Archives) -> Iterator[str]:
             f"{archives.only_there} archives at {names.models_url} are not in "
             f"{names.config.models}; they stay (mme models remove)"
         )
+    if names.config.autoscaling is None and found.foreign_scaling:
+        yield "the endpoint is scaled by a policy that is not mme deploy's; it stays as it is"
     if found.status == _STUCK:
         yield f"the endpoint is {_STUCK}: AWS lets it only be deleted (mme destroy)"
 

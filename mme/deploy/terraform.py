@@ -84,7 +84,7 @@ def _around(names: Names, goal: Wanted) -> dict[str, Block]:
 
 def _alarm(names: Names, alarm: Mapping[str, Any]) -> Block:
     dimensions = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
-    return _small(alarm) | {"dimensions": dimensions, "tags": names.tags}
+    return {**_small(alarm), "dimensions": dimensions, "tags": names.tags}
 
 
 def _endpoint(names: Names, goal: Wanted, index: str) -> dict[str, Block]:

@@ -260,7 +260,6 @@ def _alarms(names: Names) -> dict[str, Parameters]:
             "Period": _MINUTE_SECONDS,
             "ComparisonOperator": "GreaterThanThreshold",
             "TreatMissingData": "notBreaching",
+            "AlarmActions": [wished.notify] if wished.notify else [],
         }
-        if wished.notify:
-            alarm["AlarmActions"] = [wished.notify]
     return found

@@ -177,6 +177,35 @@ def test_scaled_by_itself() -> None:
     assert not planner.plan(scaled, THEIRS, there, Archives()).steps
 
 
+def test_scaled_by_somebody_else() -> None:
+    """Scaling that is not ours is left alone, and so is the number of instances it chose."""
+    scaled = names(autoscaling={"min": 1, "max": 9, "invocations_per_instance": 9})
+    there = after(scaled, THEIRS, scaling=None)
+    assert there.endpoint is not None
+    there.endpoint["ProductionVariants"][0]["DesiredInstanceCount"] = 7
+    plan = planner.plan(names(), THEIRS, there, Archives())
+    assert not plan.steps
+    assert "not mme deploy's" in plan.notes[0]
+
+
+def test_other_variants() -> None:
+    """An endpoint that somebody has given other variants is brought back to ours."""
+    there = after(names(), THEIRS)
+    assert there.endpoint is not None
+    there.endpoint["EndpointConfigName"] = "theirs"
+    there.endpoint["ProductionVariants"] = [{"VariantName": name} for name in ("A", "B")]
+    steps = kinds(planner.plan(names(), THEIRS, there, Archives()).steps)
+    assert steps == ["update_endpoint", "Wait"]
+
+
+def test_alarm_that_told_somebody() -> None:
+    """Without notify, an alarm tells nobody any more."""
+    told = {"alarms": {"latency_ms": 5, "notify": "arn:aws:sns:eu-west-1:123456789012:x"}}
+    there = after(names(**told), THEIRS)
+    plan = planner.plan(names(alarms={"latency_ms": 5}), THEIRS, there, Archives())
+    assert kinds(plan.steps) == ["put_metric_alarm"]
+
+
 def test_new_archives(tmp_path: Path) -> None:
     """An archive that is new is uploaded, and nothing else happens."""
     there = after(names(), THEIRS)
