@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from mme.process import free_port
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SECONDS = 300
+GENERATED = ("03-settings.md", "08-faults.md", "11-level-of-support.md")
+MOST_LINES = 130  # of a page that somebody writes: two screens
 
 
 def sections(page: Path) -> list[tuple[str, str]]:
@@ -41,16 +44,25 @@ def verbs_only(script: str) -> bool:
     return all(line.startswith("make ") for line in script.splitlines() if line)
 
 
+def scripts(page: Path) -> list[tuple[str, str]]:
+    """What runs of a page: all its sections together; and each that needs Docker, after those."""
+    found, before = [], ""
+    for heading, commands in sections(page):
+        if "docker " in commands:
+            found.append((heading, before + commands))
+        elif not verbs_only(commands):
+            before += f"echo {shlex.quote(heading)} >&2\n{commands}"
+    return [("all", before), *found] if before else found
+
+
 SCRIPTS = [
     pytest.param(
-        page,
-        title,
+        script,
         marks=[pytest.mark.docker] if "docker " in script else [],
         id=f"{page.name}: {title}",
     )
     for page in PAGES
-    for title, script in sections(page)
-    if not verbs_only(script)
+    for title, script in scripts(page)
 ]
 
 
@@ -63,16 +75,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(2 * SECONDS)
-@pytest.mark.parametrize(("page", "title"), SCRIPTS)
-def test_commands(page: Path, title: str, checkout: Path) -> None:
-    """The section's commands run, one after another, after those of the sections before it."""
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_commands(script: str, checkout: Path) -> None:
+    """The page's commands run, one after another."""
     port = free_port()
-    script = ""
-    for heading, commands in sections(page):
-        if heading == title or ("docker " not in commands and not verbs_only(commands)):
-            script += commands
-        if heading == title:
-            break
     for written, meant in {
         "8080:8080": f"127.0.0.1:{port}:8080",
         "localhost:8080": f"localhost:{port}",
@@ -130,7 +136,7 @@ def generate() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["03-settings.md", "08-faults.md", "11-level-of-support.md"])
+@pytest.mark.parametrize("page", GENERATED)
 def test_generated_page(page: str, generate: ModuleType) -> None:
     """The page is what `make docs` writes."""
     assert (ROOT / "docs" / page).read_text() == generate.PAGES[page]()
@@ -165,11 +171,70 @@ def test_dependencies_page() -> None:
             assert f"`{name[0]}`" in page
 
 
-def test_links() -> None:
-    """Every link to a file of the project leads to one."""
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+def prose(page: Path) -> list[str]:
+    """The lines of a page that are not in a block of code."""
+    lines, code = [], False
+    for line in page.read_text().splitlines():
+        if line.startswith("```"):
+            code = not code
+        elif not code:
+            lines.append(line)
+    return lines
+
+
+def anchors(page: Path) -> set[str]:
+    """What ``#`` may name in a page, by GitHub's rule for headings."""
+    found: set[str] = set()
+    for line in prose(page):
+        heading = re.fullmatch(r"#{1,6} +(.*?)( +#+)?", line)
+        if heading is None:
+            continue
+        shown = re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", heading[1]).strip().lower()
+        base = re.sub(r"[^\w\- ]", "", shown).replace(" ", "-")
+        names = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(1)))
+        found.add(next(name for name in names if name not in found))
+    return found
+
+
+def test_anchors(tmp_path: Path) -> None:
+    """GitHub's rule: lower case, no punctuation, a dash a blank, a number for a second one."""
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# 1. How it works\n## `mme local`, *here*\n## The container's [log](x.md)\n"
+        "## Again\n## Again\n```sh\n# no heading\n```\n#none\n"
+    )
+    names = {"1-how-it-works", "mme-local-here", "the-containers-log", "again", "again-1"}
+    assert anchors(page) == names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links(page: Path) -> None:
+    """Every link to a file of the project leads to one, and to a heading that is there."""
+    for target in re.findall(r"\]\(([^)\s:]+)\)", "\n".join(prose(page))):
+        name, _, anchor = target.partition("#")
+        there = page.parent / name if name else page
+        assert there.exists(), target
+        if anchor:
+            assert anchor in anchors(there), target
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_length(page: Path) -> None:
+    """A page that somebody writes has two screens at most; tables that are measured are beside."""
+    text = re.sub(r"<!-- table: .*?<!-- /table -->", "", page.read_text(), flags=re.DOTALL)
+    if page.name not in GENERATED:
+        assert text.count("\n") <= MOST_LINES
+
+
+def test_index() -> None:
+    """The index of docs/ has every page, in order, under the page's own number."""
+    linked = re.findall(r"\]\((\d[\w-]+\.md)\)", (ROOT / "docs" / "README.md").read_text())
+    pages = [page.name for page in PAGES[1:] if page.name != "README.md"]
+    assert linked == pages
+    for page in PAGES[1:]:
+        number = page.name.partition("-")[0].lstrip("0")
+        if number.isdigit():
+            assert page.read_text().startswith(f"# {number}. "), page.name
 
 
 def test_measured_tables() -> None:
