@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
 
 from mme.aws import Aws, code, explain, one_line
 from mme.deploy.names import TAG
@@ -169,6 +170,22 @@ def remote(aws: Aws, bucket: str, prefix: str) -> dict[str, Remote]:
                     etag = item["ETag"].strip('"')
                     found[key] = Remote(etag, item["Size"], modified.timestamp())
     return found
+
+
+def by_kms(aws: Aws, bucket: str, kms_key: str) -> bool:
+    """Whether KMS encrypts the objects of a bucket, by our key or by the bucket's own default.
+
+    Their ETags are no MD5 then, and would look as if everything had changed.
+    """
+    if kms_key:
+        return True
+    try:
+        answer = aws.client("s3").get_bucket_encryption(Bucket=bucket)
+    except ClientError:  # there is none, or nobody lets us look
+        return False
+    rules = answer["ServerSideEncryptionConfiguration"]["Rules"]
+    defaults = [one.get("ApplyServerSideEncryptionByDefault", {}) for one in rules]
+    return any(one.get("SSEAlgorithm", "").startswith("aws:kms") for one in defaults)
 
 
 def difference(

@@ -130,7 +130,8 @@ def _archives(aws: Aws, names: Names, there: Found) -> Archives:
         return Archives()
     here = archives.local(names.config.folder)
     remote = uploaded(aws, names, there)
-    new, changed, _ = archives.difference(here, remote, kms=bool(names.config.kms_key))
+    kms = bool(remote) and archives.by_kms(aws, names.prefix[0], names.config.kms_key)
+    new, changed, _ = archives.difference(here, remote, kms)
     keys = {archive.key for archive in here}
     return Archives(new=new, changed=changed, only_there=len(remote.keys() - keys))
 

@@ -19,6 +19,8 @@ _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9]+")
 _PREFIX = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.*)")
 _ROLE = re.compile(r"arn:[a-z-]+:iam::\d{12}:role/.+")
+_TAG = re.compile(r"[\w\s+\-=.:/@]{0,128}")
+_MOST_TAGS = 10
 STRATEGIES = ("all-at-once", "canary", "linear", "rolling")
 
 
@@ -225,6 +227,12 @@ def _value(hint: Any, value: Any, at: str) -> Any:
     raise CommandError(f"{at} is {value!r}: it must be {names.get(hint, 'a table or a list')}")
 
 
+def _can_be(tags: Mapping[str, str]) -> bool:
+    """Whether S3 takes them, the strictest of all; one more is ours."""
+    words = [*tags, *tags.values()]
+    return len(tags) < _MOST_TAGS and all(map(_TAG.fullmatch, words)) and all(tags)
+
+
 def _check(config: Config) -> None:
     scaling, alarms, update = config.autoscaling, config.alarms, config.update
     least = scaling.min if scaling else 1
@@ -256,6 +264,9 @@ def _check(config: Config) -> None:
         "update.strategy: a canary or steps need two instances": config.instance_count == 1
         and update.strategy in ("canary", "linear"),
         "update.wait_seconds: 0 to 3600": not 0 <= update.wait_seconds <= 3600,
+        "tags: nine at most, of letters, digits, blanks and + - = . _ : / @": not _can_be(
+            config.tags
+        ),
         "tags: xgboost-mme: is ours": any(one.startswith("xgboost-mme:") for one in config.tags),
     }
     wrong |= {f"{name}: above zero": value is not None and value <= 0 for name, value in positive}

@@ -78,7 +78,8 @@ def _add(aws: Aws, names: Names, files: Sequence[Path], into: str) -> None:
     if len(set(keys)) < len(keys):
         raise CommandError("two of the files have one name: add them --into folders of their own")
     there = _find(aws, names, keys)
-    new, changed, same = archives.difference(here, there, kms=bool(names.config.kms_key))
+    kms = archives.by_kms(aws, names.prefix[0], names.config.kms_key)
+    new, changed, same = archives.difference(here, there, kms)
     if changed:
         raise CommandError(
             f"there with other bytes: {_few([one.key for one in changed])}. Instances that have "

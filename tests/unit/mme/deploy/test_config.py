@@ -45,6 +45,8 @@ def test_everything() -> None:
         ({"environment": {"A": 1}}, "environment.A is 1: it must be text"),
         ({"alarms": {"latency_ms": 0}}, "alarms.latency_ms: above zero"),
         ({"tags": {"xgboost-mme:endpoint": "x"}}, "tags: xgboost-mme: is ours"),
+        ({"tags": {"a": "b&c"}}, "tags: nine at most"),
+        ({"tags": {str(number): "" for number in range(10)}}, "tags: nine at most"),
         (
             {"autoscaling": {"min": 3, "max": 4, "invocations_per_instance": 1}},
             "autoscaling: 1 <= min <= max, and instance_count between them",
