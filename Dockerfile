@@ -23,7 +23,9 @@ ENV PATH=/opt/mme/bin:$PATH
 RUN python -m container.aot
 LABEL com.amazonaws.sagemaker.capabilities.multi-models=true \
       com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true
-USER 65534:65534
+# A training job of a platform that lets root alone write to /opt/ml: --build-arg RUN_AS=0:0
+ARG RUN_AS=65534:65534
+USER ${RUN_AS}
 EXPOSE 8080
 ENTRYPOINT ["mme"]
 CMD ["serve"]

@@ -1,12 +1,14 @@
 """Writes the pages of docs/ that are made from the code; a test compares them.
 
-03-settings.md is made from the settings of all sides, 08-faults.md from the tests of the faults,
+03-settings.md is made from the settings of all sides and from mme.toml's, 08-faults.md from the tests of the faults,
 11-level-of-support.md from the table that the local endpoint's control plane refuses by.
 """
 
 import ast
+import dataclasses
 import itertools
 import re
+import typing
 from collections.abc import Iterator
 from dataclasses import Field, fields
 from pathlib import Path
@@ -14,13 +16,15 @@ from typing import Any, NamedTuple
 
 from container.settings import Settings as Container
 from handler.settings import Settings as Handler
+from mme.deploy import config
 from mme.local.control import support
 from mme.local.control.support import Level
 from mme.local.settings import Settings as Local
+from mme.training.settings import Settings as Training
 
 DOCS = Path(__file__).parent
 TESTS = [DOCS.parent / "tests" / folder for folder in ("faults", "image")]
-DEFAULTS = {"shards": "one for two CPUs", "safe_port_range": "none"}
+DEFAULTS = {"jobs": "one for each CPU", "shards": "one for two CPUs", "safe_port_range": "none"}
 SETTINGS_HEAD = """# 3. Settings
 
 Environment variables of the container. On SageMaker they are `Environment` of `create_model`, but
@@ -28,6 +32,15 @@ for those that the platform sets itself (`SAGEMAKER_BIND_TO_PORT`, `SAGEMAKER_MU
 `SAGEMAKER_SAFE_PORT_RANGE`). A value that makes no sense ends the start with one line that says so.
 
 This page is made from `container/settings.py` and `handler/settings.py` by `make docs`.
+
+| variable | default | meaning |
+|---|---|---|
+"""
+TRAINING_HEAD = """
+## `mme train` as a container
+
+Of the image as [a training container](05-training.md#the-image-as-a-training-container):
+`Environment` of CreateTrainingJob. The table is made from `mme/training/settings.py`.
 
 | variable | default | meaning |
 |---|---|---|
@@ -40,6 +53,15 @@ see what happens at one without waiting for it. These are variables of `mme loca
 the containers that it starts, and the table is made from `mme/local/settings.py`.
 
 | variable | default | meaning |
+|---|---|---|
+"""
+CONFIG_HEAD = """
+## `mme.toml`
+
+What [`mme deploy`](13-first-deployment.md) reads; the table is made from `mme/deploy/config.py`.
+Text, whole numbers and those four that are required may also be flags, such as `--instance-count`.
+
+| key | default | meaning |
 |---|---|---|
 """
 FAULTS_HEAD = """# 8. Faults
@@ -77,7 +99,7 @@ SUPPORT_TAIL = """
 | S3 | **real**: buckets are plain folders; multipart uploads, ranges, copies, conditions, presigned URLs, metadata. Kept: ACLs. Moto: tags, policies. Refused: versioning |
 | CloudWatch metrics | **real** for those of SageMaker and for your own: Average, Sum, Minimum, Maximum, SampleCount, percentiles, exact dimensions, any period from 1 s; of metric math `+ - * /`, `SUM AVG MIN MAX METRICS`. Refused: trimmed statistics, other functions |
 | CloudWatch dashboards, alarms | moto: stored, never evaluated |
-| CloudWatch Logs | **real** for containers: the newest 10,000 lines of each instance; else moto |
+| CloudWatch Logs | **real** for containers, those of training too: the newest 10,000 lines of each instance; else moto |
 | Application Auto Scaling | registered with moto; **real**: target tracking on `SageMakerVariantInvocationsPerInstance`, limits, cooldowns, `DisableScaleIn`, DescribeScalingActivities. Moto does not check what is registered |
 | IAM, STS, ECR and others | moto: stored; no permission is checked, no image pushed |
 
@@ -95,6 +117,8 @@ SUPPORT_TAIL = """
 | an endpoint after a restart | | `SystemUpdating` until it is in service again; requests wait |
 | `DeploymentConfig` | canary, linear, alarms roll back | kept: all at once, undone when an instance does not start |
 | `ModelNotReadyException` | raised at 60 s; who tries again is [a matter of boto3's retry mode](10-local.md#modelnotreadyexception-and-retries) | likewise |
+| a training job | the image that it names, on instances of its own | `mme train` in processes of this machine, which share its CPUs, whatever the image; refused with `--docker`; with no capacity to wait for, and never interrupted |
+| a training job when we end | | Failed; checkpoints are kept |
 | a stream from a multi-model endpoint | not in the API: the call has no `TargetModel` | likewise |
 """
 PARTS = {1: "Loading", 45: "Invoking", 74: "Processes and the machine", 94: "Attacks"}
@@ -112,8 +136,27 @@ class Fault(NamedTuple):
 def settings_page() -> str:
     """The text of 03-settings.md."""
     rows = [_row(setting) for side in (Container, Handler) for setting in fields(side)]
+    training = [_row(setting) for setting in fields(Training)]
     local = [_row(setting) for setting in fields(Local)]
-    return SETTINGS_HEAD + "".join(rows) + LOCAL_HEAD + "".join(local)
+    page = SETTINGS_HEAD + "".join(rows) + TRAINING_HEAD + "".join(training)
+    page += LOCAL_HEAD + "".join(local)
+    return page + CONFIG_HEAD + "".join(_keys(config.Config, ""))
+
+
+def _keys(table: type[Any], at: str) -> Iterator[str]:
+    hints = typing.get_type_hints(table)
+    for one in fields(table):
+        kinds = (hints[one.name], *typing.get_args(hints[one.name]))
+        below = next((kind for kind in kinds if dataclasses.is_dataclass(kind)), None)
+        if below is not None:
+            yield from _keys(typing.cast("type[Any]", below), f"{at}{one.name}.")
+            continue
+        default = "none" if one.default is None else f"`{str(one.default).lower()}`"
+        if one.default_factory is not dataclasses.MISSING or one.default == "":
+            default = "none"
+        elif one.default is dataclasses.MISSING:
+            default = "**required**"
+        yield f"| `{at}{one.name}` | {default} | {one.metadata['help']} |\n"
 
 
 def _row(setting: "Field[Any]") -> str:

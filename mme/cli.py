@@ -29,6 +29,23 @@ COMMANDS = {
         "a SageMaker endpoint on this machine, for unchanged boto3 code", "mme.local", "local"
     ),
     "invoke": Command("ask one model of an endpoint, here or on AWS", "mme.invoke", "aws"),
+    "deploy": Command(
+        "an endpoint on AWS, from one small file; again, and nothing changes",
+        "mme.deploy.command",
+        "aws",
+    ),
+    "status": Command("how an endpoint is, and what it has done", "mme.deploy.status", "aws"),
+    "logs": Command("what an endpoint's containers write", "mme.deploy.logs", "aws"),
+    "models": Command(
+        "list, add and remove models while the endpoint runs", "mme.deploy.models", "aws"
+    ),
+    "destroy": Command("what mme deploy made goes, and nothing else", "mme.deploy.destroy", "aws"),
+    "plan": Command(
+        "what an endpoint takes and costs, before it is paid for", "mme.plan.command", "plan"
+    ),
+    "export": Command(
+        "what mme deploy would make, for CloudFormation or Terraform", "mme.deploy.export", "aws"
+    ),
     "demo": Command("the whole story: data, training, serving, cold and warm", "mme.demo"),
 }
 _INTERRUPTED = 130  # as a shell reports a command that Ctrl-C ended; here also one nobody reads

@@ -37,6 +37,7 @@ from mme.local.runtime.runtime import Runtime
 from mme.local.settings import Settings
 from mme.local.settle import Settler
 from mme.local.state import State
+from mme.local.training.jobs import Jobs
 from mme.process import LOCAL_READY
 
 ACCOUNT = "123456789012"
@@ -46,7 +47,7 @@ _STOP_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 300
 _BACKLOG = 2048
 # What a state has, by how the names begin.
-_STATE = ("control.sqlite", "instances", "lock", "logs", "s3")
+_STATE = ("control.sqlite", "instances", "lock", "logs", "s3", "training")
 _MODELS_BUCKET = "mme-local-models"
 _ROLE = f"arn:aws:iam::{ACCOUNT}:role/mme-local"
 _TYPE = "ml.m5.xlarge"  # of the endpoint over a folder
@@ -132,7 +133,12 @@ class Server:
             settings=options.settings,
             account=ACCOUNT,
         )
-        control = Control(store, endpoints, objects, ACCOUNT)
+        jobs = Jobs(
+            *(store, objects, options.state / "training", options.state / "logs"),
+            docker=options.docker,
+        )
+        jobs.restore()
+        control = Control(store, endpoints, objects, jobs, ACCOUNT)
         settler = Settler(url, endpoints, options.state / "logs")
         autoscaler = Autoscaler(url, endpoints, options.settings.minute_seconds)
         front = Front(
@@ -162,6 +168,7 @@ class Server:
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
+            await jobs.close()
             await endpoints.stop()
 
     def _make(self, identity: str, around: Surroundings, variant: Variant, home: Path) -> Container:

@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from mme.local.aws.clients import Clients
 from mme.local.runtime.endpoints import Endpoints
 from mme.local.runtime.meter import Datum
+from mme.local.training.jobs import LOGS
 
 logger = logging.getLogger(__name__)
 _EVERY_SECONDS = 10.0
@@ -27,7 +28,7 @@ _EVENT_CHARACTERS = 32_000
 _BATCH_BYTES, _EVENT_BYTES = 900_000, 26  # of one call; and what an event counts beside its text
 _VALUES, _DATA = 150, 500  # of one datum; of one call
 T = TypeVar("T")
-_GROUP = "/aws/sagemaker/Endpoints/"
+_GROUP, _TRAINING = "/aws/sagemaker/Endpoints/", "/aws/sagemaker/TrainingJobs"
 
 
 class Settler:
@@ -36,7 +37,8 @@ class Settler:
     Args:
         url: moto's.
         endpoints: whose metrics they are.
-        logs: the folder ``<region>/<endpoint>/<variant>/<instance>.log``.
+        logs: the folder ``<region>/<endpoint>/<variant>/<instance>.log``; of training
+            jobs, ``<region>/@training/<job>/<host>.log``.
     """
 
     def __init__(self, url: str, endpoints: Endpoints, logs: Path) -> None:
@@ -107,7 +109,7 @@ class Settler:
                 continue
             client = self._clients.get("logs", region)
             where = {
-                "logGroupName": f"{_GROUP}{endpoint}",
+                "logGroupName": _TRAINING if endpoint == LOGS else f"{_GROUP}{endpoint}",
                 "logStreamName": f"{variant}/{file.stem}",
             }
             already = client.exceptions.ResourceAlreadyExistsException

@@ -11,12 +11,13 @@ from mme.local.aws.objects import Objects
 from mme.local.control import errors, listing, support, tags
 from mme.local.control.catalogue import Catalogue, check_weights
 from mme.local.control.errors import RequestError
-from mme.local.control.resources import CONFIG, ENDPOINT, KINDS, MODEL, Fields, Kind, Resources
+from mme.local.control.resources import CONFIG, ENDPOINT, MODEL, Fields, Kind, Resources
 from mme.local.control.store import Store
 from mme.local.control.support import Level
 from mme.local.control.tags import Tags
 from mme.local.control.validation import SAGEMAKER, operation_model, parse
 from mme.local.runtime.deployment import Deployment
+from mme.local.training.operations import Jobs, Operations
 
 logger = logging.getLogger(__name__)
 _HOLD_SECONDS = 20  # of DescribeEndpoint, so that boto3's waiter, which asks every 30 s, asks once
@@ -58,11 +59,17 @@ class Control:
         store: keeps what there is.
         endpoints: runs endpoints.
         objects: of S3.
+        jobs: runs training jobs.
         account: of AWS.
     """
 
     def __init__(
-        self, store: Store, endpoints: Endpoints, objects: Objects, account: str = "123456789012"
+        self,
+        store: Store,
+        endpoints: Endpoints,
+        objects: Objects,
+        jobs: Jobs,
+        account: str = "123456789012",
     ) -> None:
         self._endpoints = endpoints
         self._resources = Resources(store, account)
@@ -80,8 +87,9 @@ class Control:
         for kind in (MODEL, CONFIG):
             self._handlers[f"Describe{kind.title}"] = functools.partial(self._describe, kind)
             self._handlers[f"Delete{kind.title}"] = functools.partial(self._delete, kind)
-        for kind in KINDS.values():
+        for kind in (MODEL, CONFIG, ENDPOINT):
             self._handlers[f"List{kind.title}s"] = functools.partial(self._list, kind)
+        self._handlers |= Operations(self._resources, self._tags, jobs).handlers()
         for operation in tags.OPERATIONS:
             self._handlers[operation] = functools.partial(self._tag, operation)
 

@@ -9,10 +9,15 @@ from mme.local.control.errors import RequestError
 from mme.local.control.resources import Fields, Kind
 
 _PAGE = 10  # of resources, where the request does not say
-_SORTED_BY = {"CreationTime": "CreationTime", "Status": "EndpointStatus"}  # else by name
 
 
-def page(kind: Kind, documents: list[Fields], asked: Fields, shown: tuple[str, ...]) -> Fields:
+def page(
+    kind: Kind,
+    documents: list[Fields],
+    asked: Fields,
+    shown: tuple[str, ...],
+    if_there: tuple[str, ...] = (),
+) -> Fields:
     """What List answers.
 
     Args:
@@ -20,11 +25,13 @@ def page(kind: Kind, documents: list[Fields], asked: Fields, shown: tuple[str, .
         documents: all of them.
         asked: the request.
         shown: the fields of a resource that the list has.
+        if_there: more of them, which a resource need not have.
 
     Raises:
         RequestError: the token is none of ours.
     """
-    by = _SORTED_BY.get(asked.get("SortBy", "CreationTime"), kind.name_field)
+    sorted_by = {"CreationTime": "CreationTime", "Status": kind.status_field}  # else by name
+    by = sorted_by.get(asked.get("SortBy", "CreationTime"), kind.name_field)
 
     def key(document: Fields) -> list[Any]:
         return [by, document[by], document[kind.name_field]]
@@ -38,8 +45,12 @@ def page(kind: Kind, documents: list[Fields], asked: Fields, shown: tuple[str, .
             raise _bad_token()
         found = [one for one in found if (key(one) < last if descending else key(one) > last)]
     most = asked.get("MaxResults", _PAGE)
-    shown_ones = [{field: one[field] for field in shown} for one in found[:most]]
-    answer: Fields = {f"{kind.title}s": shown_ones}
+    shown_ones = [
+        {field: one[field] for field in shown}
+        | {field: one[field] for field in if_there if field in one}
+        for one in found[:most]
+    ]
+    answer: Fields = {kind.list_field: shown_ones}
     if len(found) > most:
         answer["NextToken"] = _token_of(key(found[most - 1]))
     return answer
@@ -48,7 +59,8 @@ def page(kind: Kind, documents: list[Fields], asked: Fields, shown: tuple[str, .
 def _is_asked(kind: Kind, document: Fields, asked: Fields) -> bool:
     if asked.get("NameContains", "") not in document[kind.name_field]:
         return False
-    if asked.get("StatusEquals", document.get("EndpointStatus")) != document.get("EndpointStatus"):
+    status = document.get(kind.status_field)
+    if asked.get("StatusEquals", status) != status:
         return False
     for field in ("CreationTime", "LastModifiedTime"):
         before, after = asked.get(f"{field}Before"), asked.get(f"{field}After")

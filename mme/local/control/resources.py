@@ -1,4 +1,4 @@
-"""What models, endpoint configurations and endpoints have in common: their names, and the store.
+"""What models, endpoints, training jobs and the like have in common: their names, and the store.
 
 Names are the same in all regions here; a resource's ARN has the region that it was made in.
 """
@@ -32,6 +32,16 @@ class Kind(NamedTuple):
         return f"{self.title}Name"
 
     @property
+    def status_field(self) -> str:
+        """The field that has the status, where there is one."""
+        return f"{self.title}Status"
+
+    @property
+    def list_field(self) -> str:
+        """The field of a list's answer that has the list."""
+        return f"{self.title}{'Summaries' if self.title == 'TrainingJob' else 's'}"
+
+    @property
     def arn_field(self) -> str:
         """The field that has the ARN."""
         return f"{self.title}Arn"
@@ -40,7 +50,8 @@ class Kind(NamedTuple):
 MODEL = Kind("model", "model", "Model")
 CONFIG = Kind("endpoint-config", "endpoint configuration", "EndpointConfig")
 ENDPOINT = Kind("endpoint", "endpoint", "Endpoint")
-KINDS = {kind.key: kind for kind in (MODEL, CONFIG, ENDPOINT)}
+TRAINING_JOB = Kind("training-job", "training job", "TrainingJob")
+KINDS = {kind.key: kind for kind in (MODEL, CONFIG, ENDPOINT, TRAINING_JOB)}
 
 
 class Resources:

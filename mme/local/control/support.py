@@ -49,6 +49,25 @@ _KEPT_OF_A_VARIANT = """
 _INVOKE = "EndpointName Body ContentType Accept CustomAttributes TargetVariant InferenceId"
 
 
+_SOURCE = "InputDataConfig.DataSource.S3DataSource"
+_TRAINING = f"""
+    TrainingJobName HyperParameters Environment
+    AlgorithmSpecification.TrainingInputMode AlgorithmSpecification.MetricDefinitions
+    InputDataConfig.ChannelName InputDataConfig.ContentType InputDataConfig.InputMode
+    {_SOURCE}.S3DataType {_SOURCE}.S3Uri {_SOURCE}.S3DataDistributionType
+    OutputDataConfig.S3OutputPath OutputDataConfig.CompressionType
+    ResourceConfig.InstanceType ResourceConfig.InstanceCount
+    StoppingCondition.MaxRuntimeInSeconds CheckpointConfig.S3Uri
+"""
+_KEPT_OF_TRAINING = """
+    RoleArn Tags VpcConfig EnableNetworkIsolation EnableInterContainerTrafficEncryption
+    EnableManagedSpotTraining StoppingCondition.MaxWaitTimeInSeconds RetryStrategy
+    AlgorithmSpecification.TrainingImage InputDataConfig.CompressionType
+    InputDataConfig.RecordWrapperType OutputDataConfig.KmsKeyId ResourceConfig.VolumeSizeInGB
+    ResourceConfig.VolumeKmsKeyId
+"""
+
+
 def _of_variants(names: str) -> str:
     return " ".join(f"ProductionVariants.{name}" for name in names.split())
 
@@ -87,6 +106,12 @@ OURS: Mapping[str, Mapping[str, Level]] = {
     ),
     "DeleteEndpoint": _fields("EndpointName"),
     "ListEndpoints": _fields(f"{_LIST} LastModifiedTimeBefore LastModifiedTimeAfter StatusEquals"),
+    "CreateTrainingJob": _fields(_TRAINING, _KEPT_OF_TRAINING),
+    "DescribeTrainingJob": _fields("TrainingJobName"),
+    "ListTrainingJobs": _fields(
+        f"{_LIST} LastModifiedTimeBefore LastModifiedTimeAfter StatusEquals"
+    ),
+    "StopTrainingJob": _fields("TrainingJobName"),
     "AddTags": _fields("ResourceArn Tags"),
     "ListTags": _fields("ResourceArn NextToken MaxResults"),
     "DeleteTags": _fields("ResourceArn TagKeys"),
@@ -106,7 +131,7 @@ MOTO = frozenset(
     CreateHyperParameterTuningJob CreateModelBiasJobDefinition CreateModelCard
     CreateModelExplainabilityJobDefinition CreateModelPackage CreateModelPackageGroup
     CreateModelQualityJobDefinition CreateNotebookInstance CreateNotebookInstanceLifecycleConfig
-    CreatePipeline CreateProcessingJob CreateTrainingJob CreateTransformJob CreateTrial
+    CreatePipeline CreateProcessingJob CreateTransformJob CreateTrial
     CreateTrialComponent DeleteCluster DeleteCompilationJob DeleteDataQualityJobDefinition
     DeleteDomain DeleteExperiment DeleteHyperParameterTuningJob DeleteModelBiasJobDefinition
     DeleteModelCard DeleteModelExplainabilityJobDefinition DeleteModelQualityJobDefinition
@@ -118,13 +143,13 @@ MOTO = frozenset(
     DescribeModelPackageGroup DescribeModelQualityJobDefinition DescribeNotebookInstance
     DescribeNotebookInstanceLifecycleConfig DescribePipeline
     DescribePipelineDefinitionForExecution DescribePipelineExecution DescribeProcessingJob
-    DescribeTrainingJob DescribeTransformJob DescribeTrial DescribeTrialComponent
+    DescribeTransformJob DescribeTrial DescribeTrialComponent
     DisassociateTrialComponent ListAutoMLJobs ListClusterNodes ListClusters ListCompilationJobs
     ListDataQualityJobDefinitions ListDomains ListExperiments ListHyperParameterTuningJobs
     ListModelBiasJobDefinitions ListModelCardVersions ListModelCards
     ListModelExplainabilityJobDefinitions ListModelPackageGroups ListModelPackages
     ListModelQualityJobDefinitions ListNotebookInstances ListPipelineExecutions
-    ListPipelineParametersForExecution ListPipelines ListProcessingJobs ListTrainingJobs
+    ListPipelineParametersForExecution ListPipelines ListProcessingJobs
     ListTransformJobs ListTrialComponents ListTrials Search StartNotebookInstance
     StartPipelineExecution StopAutoMLJob StopNotebookInstance StopProcessingJob UpdateModelCard
     UpdateModelPackage UpdatePipeline UpdateTrialComponent

@@ -18,6 +18,8 @@ from mme.local.aws.objects import Objects
 from mme.local.control.control import Control
 from mme.local.control.store import Store
 from mme.local.runtime.deployment import Deployment
+from mme.local.training import document as documents
+from mme.local.training.plan import Plan
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
 SINGLE = {"Image": "any"}  # a container for one model
@@ -144,6 +146,31 @@ class MemoryEndpoints:
         self._save(self.document(name) | {"FailureReason": reason}, "Failed")
 
 
+class MemoryJobs:
+    """Training jobs without processes: they run until they are stopped."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.plans: dict[str, Plan] = {}
+
+    async def create(self, document: dict[str, Any]) -> None:
+        """Begin with a new job."""
+        self.plans[document["TrainingJobName"]] = Plan.from_document(document)
+        self._save(document)
+
+    def _save(self, document: dict[str, Any]) -> None:
+        self.store.put("training-job", document["TrainingJobName"], document)
+
+    async def stop(self, name: str) -> None:
+        """Stop a job."""
+        document = self.store.get("training-job", name)
+        assert document is not None
+        self._save(documents.moved(document, "Stopped", "Stopped"))
+
+    async def settled(self, name: str, seconds: float) -> None:
+        """Return at once."""
+
+
 class Plane:
     """The control plane behind HTTP, in a thread of its own.
 
@@ -160,7 +187,9 @@ class Plane:
     async def _run(self) -> None:
         with contextlib.closing(Store(self.root / "control.sqlite")) as store:
             self.endpoints = MemoryEndpoints(store)
-            self.control = Control(store, self.endpoints, bucket(self.root / "s3"), ACCOUNT)
+            self.control = Control(
+                *(store, self.endpoints, bucket(self.root / "s3"), MemoryJobs(store), ACCOUNT)
+            )
             server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
             self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             self._ready.set()

@@ -120,10 +120,10 @@ def test_unreadable(plane: Plane) -> None:
 def test_owns(plane: Plane) -> None:
     """Operations that moto implements are moto's, and so are tags of what is moto's."""
     ours = json.dumps({"ResourceArn": arn("endpoint-config", "any")}).encode()
-    job = json.dumps({"ResourceArn": arn("training-job", "any")}).encode()
+    job = json.dumps({"ResourceArn": arn("transform-job", "any")}).encode()
     assert plane.control.owns("CreateModel", b"{}")
     assert plane.control.owns("CreateInferenceComponent", b"{}")
-    assert not plane.control.owns("CreateTrainingJob", b"{}")
+    assert not plane.control.owns("CreateTransformJob", b"{}")
     assert plane.control.owns("AddTags", ours)
     assert not plane.control.owns("AddTags", job)
 

@@ -24,6 +24,7 @@ from tests.unit.mme.local.plane import (
     REGION,
     ROLE,
     MemoryEndpoints,
+    MemoryJobs,
     arn,
     bucket,
     container,
@@ -45,8 +46,27 @@ LIFE: Requests = {
         "DeploymentConfig": {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "any"}]}},
     },
     "UpdateEndpoint": {"EndpointName": "e", "EndpointConfigName": "c"},
+    "CreateTrainingJob": {
+        "TrainingJobName": "j",
+        "RoleArn": ROLE,
+        "AlgorithmSpecification": {"TrainingImage": "any", "TrainingInputMode": "File"},
+        "InputDataConfig": [
+            {
+                "ChannelName": "train",
+                "DataSource": {
+                    "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://data/models/"}
+                },
+            }
+        ],
+        "OutputDataConfig": {"S3OutputPath": "s3://data/out"},
+        "ResourceConfig": {
+            "InstanceType": "ml.m5.large",
+            "InstanceCount": 1,
+            "VolumeSizeInGB": 5,
+        },
+    },
 }
-# Of each real field, a value that makes a difference.
+# Of each real field, a value that makes a difference; of some others, one that can be.
 OTHERS: dict[str, Any] = {
     "ModelName": "other",
     "Image": "other",
@@ -66,12 +86,32 @@ OTHERS: dict[str, Any] = {
     "ContainerStartupHealthCheckTimeoutInSeconds": 77,
     "EndpointName": "other",
     "RetainAllVariantProperties": True,
+    "RoleArn": f"{ROLE}-other",
+    "TrainingJobName": "other",
+    "HyperParameters": {"a": "b"},
+    "TrainingInputMode": "Pipe",
+    "MetricDefinitions": [{"Name": "n", "Regex": "x"}],
+    "ChannelName": "other",
+    "ContentType": "text/csv",
+    "InputMode": "FastFile",
+    "S3DataType": "ManifestFile",
+    "S3Uri": "s3://data/other",
+    "S3DataDistributionType": "ShardedByS3Key",
+    "S3OutputPath": "s3://data/other",
+    "CompressionType": "NONE",
+    "ResourceConfig.InstanceType": "ml.c5.xlarge",
+    "InstanceCount": 3,
+    "MaxRuntimeInSeconds": 77,
+    "StoppingCondition.MaxWaitTimeInSeconds": 100_000,
     "ExcludeRetainedVariantProperties": [{"VariantPropertyType": "DesiredInstanceCount"}],
 }
 # One of these fits the pattern of each other field.
 TEXTS = (
     *("1", "/1", "text/csv", "mig-1g.5gb", "s3://data/models/", ROLE),
     *(arn("any", "any"), f"arn:aws:sns:{REGION}:{ACCOUNT}:t"),
+    *(arn("training-plan", "any"), arn("mlflow-app", "any"), "fs-01234567"),
+    *(arn("model-package-group", "any"), arn("model-package", "any")),
+    *(arn("hub-content", "any/DataSet/any"), arn("hub-content", "any/Model/any")),
 )
 FIELDS = [(operation, field) for operation in LIFE for field in support.fields(operation)]
 CASES = pytest.mark.parametrize(("operation", "field"), FIELDS)
@@ -109,7 +149,8 @@ def live(tmp_path: Path) -> Live:
 
 async def _live(root: Path, requests: Requests) -> Outcome:
     with contextlib.closing(Store(root / "store")) as store:
-        control = Control(store, MemoryEndpoints(store), bucket(root / "s3"), ACCOUNT)
+        jobs = MemoryJobs(store)
+        control = Control(store, MemoryEndpoints(store), bucket(root / "s3"), jobs, ACCOUNT)
 
         async def call(operation: str, **asked: Any) -> Any:
             _, answer = await control.call(operation, json.dumps(asked).encode(), REGION)
@@ -132,10 +173,13 @@ async def _live(root: Path, requests: Requests) -> Outcome:
             await call("DescribeEndpointConfig", EndpointConfigName="c"),
             await call("DescribeEndpoint", EndpointName="e"),
         ]
-        for kind, name in (("model", "m"), ("endpoint-config", "c"), ("endpoint", "e")):
+        described.append(await call("DescribeTrainingJob", TrainingJobName="j"))
+        kinds = {"model": "m", "endpoint-config": "c", "endpoint": "e", "training-job": "j"}
+        for kind, name in kinds.items():
             described.append(await call("ListTags", ResourceArn=arn(kind, name)))
         endpoint = store.get("endpoint", "e")
-        return Outcome(answers, endpoint and endpoint["Deployment"], _without_times(described))
+        deployed = (endpoint and endpoint["Deployment"], jobs.plans)
+        return Outcome(answers, deployed, _without_times(described))
 
 
 def _without_times(value: Any) -> Any:
@@ -152,6 +196,10 @@ def base(field: str) -> Requests:
         model["Containers"] = [model.pop("PrimaryContainer")]
     if field == "ExcludeRetainedVariantProperties":
         requests["UpdateEndpoint"]["RetainAllVariantProperties"] = True
+    if field.startswith("CheckpointConfig."):
+        requests["CreateTrainingJob"]["CheckpointConfig"] = {"S3Uri": "s3://data/any"}
+    if field == "EnableManagedSpotTraining":
+        requests["CreateTrainingJob"]["StoppingCondition"] = {"MaxWaitTimeInSeconds": 100_000}
     if field.endswith(".PrefixAwareRoutingConfig"):
         (one,) = requests["CreateEndpointConfig"]["ProductionVariants"]
         one["RoutingConfig"] = {"RoutingStrategy": "RANDOM"}
@@ -206,7 +254,9 @@ def test_fields(operation: str, field: str, live: Live) -> None:
     """A field has an effect, or is described only, or is refused, as the table says."""
     level = support.fields(operation)[field]
     name = field.rpartition(".")[2]
-    value = OTHERS[name] if level is Level.REAL else sample(shape_of(operation, field))
+    value = OTHERS.get(field)
+    if value is None:
+        value = OTHERS[name] if level is Level.REAL else sample(shape_of(operation, field))
     before = live(base(field))
     assert not any("__type" in answer for answer in before.answers.values())
     outcome = live(put(base(field), operation, field, value))
@@ -248,5 +298,5 @@ def test_operations() -> None:
     levels = support.operations()
     assert levels.keys() == set(names)
     assert levels["CreateModel"] is Level.REAL
-    assert levels["CreateTrainingJob"] is Level.MOTO
+    assert levels["CreateTransformJob"] is Level.MOTO
     assert levels["CreateInferenceComponent"] is Level.REFUSED

@@ -1,0 +1,1 @@
+"""Training jobs: each a state machine over real processes of ``mme train``."""
