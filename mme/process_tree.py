@@ -27,10 +27,19 @@ def descendants(pid: int) -> list[int]:
 
 def memory_bytes(pid: int) -> int:
     """Proportional set size of all: a page that several have counts once."""
+    return _sum(pid, "Pss:")
+
+
+def anonymous_bytes(pid: int) -> int:
+    """The same without pages of files, whose share changes when others map the files, too."""
+    return _sum(pid, "Pss_Anon:")
+
+
+def _sum(pid: int, field: str) -> int:
     total = 0
     for text in _read(pid, "smaps_rollup"):
         for line in text.splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(field):
                 total += 1024 * int(line.split()[1])
     return total
 
