@@ -321,7 +321,8 @@ elif "login" in words:
     assert sys.stdin.read(), "a password"
 elif "push" in words:
     name, _, tag = words[-1].partition("/")[2].rpartition(":")
-    manifest = json.dumps({{"schemaVersion": 2, "mediaType": MEDIA, "config": {{"digest": "sha256:" + tag}}}})
+    digest = {{"digest": "sha256:" + tag}}
+    manifest = json.dumps({{"schemaVersion": 2, "mediaType": MEDIA, "config": digest}})
     boto3.client("ecr").put_image(repositoryName=name, imageManifest=manifest, imageTag=tag)
     print("pushed")
 """

@@ -16,7 +16,7 @@ from tests.local.support import MODEL_FILE, Local
 from tests.support import FEATURES, saved, train, wait_until
 
 MODELS, REQUESTS = 100, 900
-MEMORY_MB = 11  # for models: about half of them
+MEMORY_MB = 12  # for models, of all instances: about half of them
 POINTS = 0.02
 
 
@@ -91,22 +91,23 @@ def hits(local: Local, endpoint: str) -> tuple[float, float]:
     return sum(one["Sum"] for one in points), sum(one["SampleCount"] for one in points)
 
 
-def test_hit_rate(local: Local, sample: Path, fit: int) -> None:
-    """A trace hits as often on the local endpoint as planned, within two points.
-
-    On one instance: on several, the local endpoint sends a model that none holds to the one with
-    the fewest, which may be the same each time, where the plan takes full ones in turn.
-    """
-    folder = local.bucket("planned", {})
+@pytest.mark.parametrize("instances", [1, 2])
+def test_hit_rate(local: Local, sample: Path, fit: int, instances: int) -> None:
+    """A trace hits as often on the local endpoint as planned, within two points."""
+    name = f"planned-{instances}"
+    folder = local.bucket(name, {})
     for number in range(MODELS):
         (folder / f"{number}.tar.gz").write_bytes(sample.read_bytes())
-    local.create("planned", "planned", {"MME_MODEL_MEMORY_MB": str(MEMORY_MB)})
+    memory_mb = MEMORY_MB // instances
+    local.create(
+        name, name, {"MME_MODEL_MEMORY_MB": str(memory_mb)}, InitialInstanceCount=instances
+    )
     asked = trace.draw(MODELS, REQUESTS, rate=1.0, zipf=1.0, seed=7)
     runtime = local.client("sagemaker-runtime")
 
     def ask(model: int) -> None:
         answer = runtime.invoke_endpoint(
-            EndpointName="planned",
+            EndpointName=name,
             TargetModel=f"{model}.tar.gz",
             ContentType="text/csv",
             Body=b"1,2,3,4,5,6",
@@ -119,19 +120,19 @@ def test_hit_rate(local: Local, sample: Path, fit: int) -> None:
     for model in asked.models[:counted_from].tolist():
         ask(model)
     before = wait_until(
-        lambda: (seen := hits(local, "planned"))[1] == MODELS + counted_from and seen, 20, "metrics"
+        lambda: (seen := hits(local, name))[1] == MODELS + counted_from and seen, 20, "metrics"
     )
     for model in asked.models[counted_from:].tolist():
         ask(model)
     after = wait_until(
-        lambda: (seen := hits(local, "planned"))[1] == MODELS + REQUESTS and seen, 20, "metrics"
+        lambda: (seen := hits(local, name))[1] == MODELS + REQUESTS and seen, 20, "metrics"
     )
     real = (after[0] - before[0]) / (after[1] - before[1])
 
     one = simulate.Sizes(memory=1, disk=1, load_seconds=0.01, download_seconds=0.0)
-    planned = simulate.replay(asked, 1, fit, one)
-    (instance,) = local.instances("planned")
-    found = f"loaded {instance['loaded']}, planned {planned.resident}"
+    planned = simulate.replay(asked, instances, fit // instances, one)
+    loaded = sum(instance["loaded"] for instance in local.instances(name)) / instances
+    found = f"loaded {loaded}, planned {planned.resident}"
     assert 0.5 < real < 0.95, found  # some fit, some do not
     assert planned.hit_rate == pytest.approx(real, abs=POINTS), found
-    assert planned.resident == pytest.approx(instance["loaded"], rel=0.05)
+    assert planned.resident == pytest.approx(loaded, rel=0.05)

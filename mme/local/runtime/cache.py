@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mme import artifacts
+from mme.instance_types import GIB, shape
 from mme.local.aws.objects import Objects, split_url
 from mme.local.runtime import faults
 from mme.local.runtime.deployment import Variant
 from mme.local.runtime.faults import InvokeError
 from mme.local.runtime.history import Events
-from mme.instance_types import GIB, shape
 from mme.local.runtime.meter import Meter
 from mme.local.runtime.shelf import Shelf
 from mme.local.runtime.wire import Answer, LostError, Part, Wire
@@ -87,6 +87,7 @@ class ModelCache:
         self._few = asyncio.Semaphore(_LOADS_A_CPU * shape(variant.instance_type)[0])
         self._tasks: set[asyncio.Task[None]] = set()
         self._posting = 0  # loads that the container is at
+        self.evicted_at = 0.0  # when memory was last full (CLOCK_MONOTONIC)
 
     def name_of(self, target: str) -> str:
         """The opaque name of a target model in the container."""
@@ -293,6 +294,7 @@ class ModelCache:
     async def _unload(self, name: str, reason: str) -> None:
         """Evict a model from memory; it stays on the disk."""
         held = self.memory.evict(name)
+        self.evicted_at = time.monotonic()
         self._note_eviction(name, held, reason)
         await self._delete(name)
 

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 from mme import artifacts
+from mme.instance_types import shape
 from mme.local.containers.container import SINGLE, Container, ContainerError
 from mme.local.runtime.cache import ModelCache, Served, Surroundings, ask
 from mme.local.runtime.deployment import Variant
-from mme.instance_types import shape
 from mme.local.runtime.wire import LostError, Part, Wire
 
 _START_POLL_SECONDS, _END_POLL_SECONDS = 0.02, 0.1
@@ -218,8 +218,12 @@ class Instance:
         """Requests for the model that are in flight here."""
         return self.cache.pins(target)
 
-    def weight(self) -> tuple[int, int]:
+    def fullness(self) -> tuple[float, int, int]:
         """How little it wants another model."""
+        return self.cache.evicted_at, *self.weight()
+
+    def weight(self) -> tuple[int, int]:
+        """What goes with it: models, and requests in flight."""
         return len(self.cache.memory) + self.cache.memory.loading, self.in_flight
 
     def hurry(self) -> None:

@@ -16,8 +16,12 @@ class Candidate(Protocol):
     def pins(self, target: str) -> int:
         """Requests for the model that are in flight on it."""
 
-    def weight(self) -> tuple[int, int]:
-        """How little it wants another model: models that it has, and requests in flight."""
+    def fullness(self) -> tuple[float, int, int]:
+        """How little it wants another model.
+
+        When it last evicted one, so that full instances take turns, and those with room come
+        first; models that it has; and requests in flight.
+        """
 
 
 C = TypeVar("C", bound=Candidate)
@@ -37,7 +41,7 @@ def choose(candidates: Sequence[C], target: str) -> C:
         best = min(holders, key=lambda one: one.pins(target))
         if len(holders) == len(candidates) or best.pins(target) < SPREAD_AT:
             return best
-    return min((one for one in candidates if one not in holders), key=lambda one: one.weight())
+    return min((one for one in candidates if one not in holders), key=lambda one: one.fullness())
 
 
 def choose_variant(weights: Mapping[str, float]) -> str:

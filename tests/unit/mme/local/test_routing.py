@@ -11,6 +11,7 @@ class Candidate:
     """What is known of an instance."""
 
     models: dict[str, int] = field(default_factory=dict)  # requests in flight by model
+    evicted_at: float = 0.0
 
     def holds(self, target: str) -> bool:
         """Whether it has the model."""
@@ -20,9 +21,9 @@ class Candidate:
         """Requests for the model in flight."""
         return self.models.get(target, 0)
 
-    def weight(self) -> tuple[int, int]:
-        """Models, and requests in flight."""
-        return len(self.models), sum(self.models.values())
+    def fullness(self) -> tuple[float, int, int]:
+        """When it was last full, models, and requests in flight."""
+        return self.evicted_at, len(self.models), sum(self.models.values())
 
 
 def test_affinity() -> None:
@@ -35,6 +36,14 @@ def test_cold_model_goes_where_least_is() -> None:
     """A model that nobody has goes to the instance with the fewest."""
     full, less = Candidate({"a": 0, "b": 0}), Candidate({"c": 5})
     assert choose([full, less], "x") is less
+
+
+def test_full_instances_take_turns() -> None:
+    """Who evicted last waits until the others have; who never did comes first."""
+    now, before = Candidate({"a": 0}, 20.0), Candidate({"b": 0, "c": 0}, 10.0)
+    roomy = Candidate({"d": 0, "e": 0, "f": 0})
+    assert choose([now, before], "x") is before
+    assert choose([now, before, roomy], "x") is roomy
 
 
 def test_hot_model_spreads() -> None:
