@@ -61,8 +61,9 @@ bench: setup .venv-mlserver/.done ## measure beside the peers; QUICK=1, ONLY=par
 	.venv-mlserver/bin/pip install -q --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+# Without attestations, which would make a list of it that SageMaker does not pull.
 image: ## build the container's image
-	docker build --network host -t $(IMAGE) .
+	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --network host -t $(IMAGE) .
 
 deploy: setup image ## the endpoint that mme.toml describes, on AWS: docs/13-first-deployment.md
 	@$(BIN)/mme deploy $(ARGS)

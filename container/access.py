@@ -12,6 +12,7 @@ from container.messages import TARGET, Request, Response
 _QUIET = (b"/ping", b"/metrics")
 _ID_BYTES = 6
 _SHOWN_BYTES = 300  # of a path or a message
+_READ_BYTES = 4096  # of an error, to find its message
 
 _LINE = (
     b'{"time": %.3f, "event": "request", "id": "%b", "method": "%b", "status": %d, '
@@ -40,7 +41,7 @@ def note(identity: bytes, request: Request, response: Response) -> None:
         _line,
         path,
         request.headers.get(TARGET, b""),
-        response.body[:_SHOWN_BYTES] if failed else b"",
+        response.body[:_READ_BYTES] if failed else b"",
         (
             time.time(),
             identity,
@@ -63,8 +64,16 @@ def _line(path: bytes, target: bytes, error: bytes, fields: tuple[object, ...]) 
     if target:
         line += b', "target": %b' % _quoted(target[:_SHOWN_BYTES])
     if error:
-        line += b', "error": %b' % json.dumps(error.decode("utf-8", "replace")).encode()
+        line += b', "error": %b' % json.dumps(_sentence(error)).encode()
     return line + b"}\n"
+
+
+def _sentence(error: bytes) -> str:
+    """What an error says; of a body that is none of ours, how it begins."""
+    try:
+        return str(json.loads(error)["message"])[:_SHOWN_BYTES]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return error[:_SHOWN_BYTES].decode("utf-8", "replace")
 
 
 @functools.lru_cache(8192)

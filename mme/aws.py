@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore import exceptions
 from botocore.config import Config
 
 from mme.errors import CommandError
 
 ATTEMPTS = 10  # at one call, with boto3's own waits between them, unless the user has chosen
+_FIRST_ATTEMPTS = 3
 CONNECTIONS = 32  # at once, for who works in parallel
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
@@ -41,19 +43,34 @@ class Aws:
 
     def __init__(self, profile: str | None = None, region: str | None = None) -> None:
         with one_line():
-            self._session = boto3.Session(profile_name=profile, region_name=region)
-        if self._session.region_name is None:
+            self._core = botocore.session.Session(profile=profile)
+            # As the AWS CLI does; boto3 by itself knows AWS_DEFAULT_REGION alone.
+            region = region or os.environ.get("AWS_REGION")
+            self._session = boto3.Session(botocore_session=self._core, region_name=region)
+            chosen = self._session.region_name
+        if chosen is None:
             raise CommandError("no region: give --region, or set AWS_REGION")
-        self.region = str(self._session.region_name)
+        self.region = str(chosen)
 
     @functools.cache  # noqa: B019  # there is one of us in a process
     def client(self, service: str) -> Any:
-        """The client of a service; it tries ``ATTEMPTS`` times where AWS asks for slower."""
+        """The client of a service; it tries ``ATTEMPTS`` times where AWS asks for slower.
+
+        Raises:
+            CommandError: AWS_ENDPOINT_URL is none.
+        """
         config = Config(max_pool_connections=CONNECTIONS)
-        if "AWS_MAX_ATTEMPTS" not in os.environ:
+        if self._core.get_config_variable("max_attempts") is None:
             retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
             config = config.merge(Config(retries=retries))
-        return self._session.client(service, config=config)
+        return self._make(service, config)
+
+    def _make(self, service: str, config: Config) -> Any:
+        try:
+            return self._session.client(service, config=config)
+        except ValueError as error:
+            like = "AWS_ENDPOINT_URL is such as http://localhost:4599"
+            raise CommandError(f"{error}: {like}") from None
 
     @functools.cached_property
     def identity(self) -> str:
@@ -72,7 +89,9 @@ class Aws:
 
     @functools.cached_property
     def _caller(self) -> dict[str, Any]:
-        return dict(self.client("sts").get_caller_identity())
+        # The first call of every command: who has no network hears of it soon.
+        config = Config(retries={"mode": "standard", "total_max_attempts": _FIRST_ATTEMPTS})
+        return dict(self._make("sts", config).get_caller_identity())
 
 
 @contextlib.contextmanager

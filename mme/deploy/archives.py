@@ -1,11 +1,11 @@
-"""The models of a folder against those of an S3 prefix: what is new, and how it gets there."""
+"""The models of a folder, those of an S3 prefix, and how they get there and go."""
 
 import contextlib
 import datetime
 import functools
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -21,6 +21,7 @@ from mme.deploy.parallel import GoOn, Progress, each
 from mme.errors import CommandError
 
 SUFFIX = ".tar.gz"
+DIGEST = "mme-etag"  # in an object's metadata: its archive's etag, whatever S3's own is
 PART_BYTES = 8 * 1024**2  # of an upload; it may never change, for ETags are made of the parts
 _BLOCK_BYTES = 1024**2
 _GZIP = b"\x1f\x8b"
@@ -36,13 +37,11 @@ class Archive:
         key: its path below the folder, with slashes.
         path: where it is.
         size: in bytes.
-        modified: seconds since 1970.
     """
 
     key: str
     path: Path
     size: int
-    modified: float
 
     @functools.cached_property
     def etag(self) -> str:
@@ -73,14 +72,6 @@ class Remote(NamedTuple):
     etag: str
     size: int
     modified: float
-
-
-class Difference(NamedTuple):
-    """The folder's archives: not in S3, there with other content, and there."""
-
-    new: list[Archive]
-    changed: list[Archive]
-    same: list[Archive]
 
 
 def local(folder: Path) -> list[Archive]:
@@ -136,7 +127,7 @@ def archive(path: Path, key: str) -> Archive:
     if not _is_text(key):
         shown = str(path).encode(errors="backslashreplace").decode()
         raise CommandError(f"{shown}: its name is no Unicode text")
-    return Archive(key, path, about.st_size, about.st_mtime)
+    return Archive(key, path, about.st_size)
 
 
 @contextlib.contextmanager
@@ -153,68 +144,46 @@ def one_file(path: Path) -> Iterator[BinaryIO]:
         raise CommandError(f"{path}: {error.strerror}", status=1) from None
 
 
-def remote(aws: Aws, bucket: str, prefix: str) -> dict[str, Remote]:
+def remote(
+    aws: Aws, bucket: str, prefix: str, *, absent_is_empty: bool = False
+) -> dict[str, Remote]:
     """The archives below a prefix, by key below it.
 
+    Args:
+        aws: the account.
+        bucket: of S3.
+        prefix: whole folders, with a slash at the end, or empty.
+        absent_is_empty: a bucket that does not exist holds none, and is no error.
+
     Raises:
-        CommandError: they cannot be listed.
+        CommandError: they cannot be listed, or there is no such bucket.
     """
     found = {}
     with one_line():
-        pages = aws.client("s3").get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=bucket, Prefix=prefix):
-            for item in page.get("Contents", ()):
-                key = item["Key"].removeprefix(prefix)
-                if key.endswith(SUFFIX):
-                    modified: datetime.datetime = item["LastModified"]
-                    etag = item["ETag"].strip('"')
-                    found[key] = Remote(etag, item["Size"], modified.timestamp())
+        for item in _objects(aws, bucket, prefix, absent_is_empty):
+            key = item["Key"].removeprefix(prefix)
+            if key.endswith(SUFFIX):
+                modified: datetime.datetime = item["LastModified"]
+                etag = item["ETag"].strip('"')
+                found[key] = Remote(etag, item["Size"], modified.timestamp())
     return found
 
 
-def by_kms(aws: Aws, bucket: str, kms_key: str) -> bool:
-    """Whether KMS encrypts the objects of a bucket, by our key or by the bucket's own default.
-
-    Their ETags are no MD5 then, and would look as if everything had changed.
-    """
-    if kms_key:
-        return True
+def _objects(
+    aws: Aws, bucket: str, prefix: str, absent_is_empty: bool
+) -> Iterator[Mapping[str, Any]]:
+    pages = aws.client("s3").get_paginator("list_objects_v2")
     try:
-        answer = aws.client("s3").get_bucket_encryption(Bucket=bucket)
-    except ClientError:  # there is none, or nobody lets us look
-        return False
-    rules = answer["ServerSideEncryptionConfiguration"]["Rules"]
-    defaults = [one.get("ApplyServerSideEncryptionByDefault", {}) for one in rules]
-    return any(one.get("SSEAlgorithm", "").startswith("aws:kms") for one in defaults)
-
-
-def difference(
-    here: Iterable[Archive], there: Mapping[str, Remote], kms: bool = False
-) -> Difference:
-    """Compare; content is read only where sizes agree.
-
-    Args:
-        here: of the folder.
-        there: of the prefix. What is there alone stays there, and is nobody's concern here.
-        kms: objects are encrypted by KMS, so ETags say nothing: an archive of the same size is
-            another if it was written after the object, as ``aws s3 sync`` has it.
-    """
-    found = Difference([], [], [])
-    for one in here:
-        object_ = there.get(one.key)
-        if object_ is None:
-            found.new.append(one)
-        elif one.size != object_.size or _differs(one, object_, kms):
-            found.changed.append(one)
-        else:
-            found.same.append(one)
-    return found
-
-
-def _differs(one: Archive, object_: Remote, kms: bool) -> bool:
-    if kms:
-        return int(one.modified) > object_.modified  # S3 says the second
-    return one.etag != object_.etag
+        for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+            yield from page.get("Contents", ())
+    except ClientError as error:
+        if code(error) != "NoSuchBucket":
+            raise
+        if not absent_is_empty:
+            raise CommandError(
+                f"bucket {bucket} does not exist: make it, or name none and mme deploy makes one",
+                status=1,
+            ) from None
 
 
 def upload(
@@ -238,20 +207,21 @@ def upload(
     Raises:
         CommandError: some could not be; another run uploads those alone.
     """
-    settings = {"Tagging": urlencode(tags)}
+    settings: dict[str, Any] = {"Tagging": urlencode(tags)}
     if kms_key:
         settings |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key}
     s3 = aws.client("s3")
 
     def send(one: Archive, go_on: GoOn) -> None:
         key = prefix + one.key
+        more = settings | {"Metadata": {DIGEST: one.etag}}
         try:
-            s3.upload_file(str(one.path), bucket, key, settings, Callback=go_on, Config=_TRANSFER)
+            s3.upload_file(str(one.path), bucket, key, more, Callback=go_on, Config=_TRANSFER)
         except S3UploadFailedError as error:
             # Its text alone is a paragraph; what AWS said is what it was raised for.
             raise (error.__context__ or error) from None
 
-    with Progress(len(archives)) as progress:
+    with Progress(len(archives), "archives uploaded") as progress:
         failed = each(send, archives, progress.advance)
     if failed:
         raise CommandError(
@@ -262,9 +232,13 @@ def upload(
 
 
 # Each file's parts one after the other: it is the files that are many. S3 makes two parts of a
-# file that is a byte over one, and so does ``Archive.etag``.
+# file that is a byte over one, and so does ``Archive.etag``; the client of awscrt, which boto3
+# takes where that is installed, would choose parts of its own.
 _TRANSFER = TransferConfig(
-    multipart_threshold=PART_BYTES + 1, multipart_chunksize=PART_BYTES, use_threads=False
+    multipart_threshold=PART_BYTES + 1,
+    multipart_chunksize=PART_BYTES,
+    use_threads=False,
+    preferred_transfer_client="classic",
 )
 
 
@@ -277,29 +251,36 @@ def remove(aws: Aws, bucket: str, prefix: str, endpoint: str) -> tuple[int, int]
     Raises:
         CommandError: some cannot be read or deleted.
     """
-    s3 = aws.client("s3")
-    removed = kept = 0
     with one_line():
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        for page in pages:  # of a thousand: as many as can be deleted at once
-            keys = [item["Key"] for item in page.get("Contents", ())]
-            ours = _tagged(s3, bucket, keys, endpoint)
+        keys = [item["Key"] for item in _objects(aws, bucket, prefix, absent_is_empty=True)]
+    removed = 0
+    with Progress(len(keys), "objects looked at") as progress:
+        for begin in range(0, len(keys), _A_CALL):
+            some = keys[begin : begin + _A_CALL]
+            ours = _tagged(aws, bucket, some, endpoint, progress.advance)
             removed += delete(aws, bucket, ours)
-            kept += len(keys) - len(ours)
-    return removed, kept
+    return removed, len(keys) - removed
 
 
-def _tagged(s3: Any, bucket: str, keys: list[str], endpoint: str) -> list[str]:
+def _tagged(
+    aws: Aws, bucket: str, keys: list[str], endpoint: str, done: Callable[[], None]
+) -> list[str]:
     """The keys of those objects that carry our tag."""
+    s3 = aws.client("s3")
     ours: list[str] = []
 
     def read(key: str, go_on: GoOn) -> None:
         del go_on
-        tags = s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
+        try:
+            tags = s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
+        except ClientError as error:
+            if code(error) != "NoSuchKey":  # it went meanwhile
+                raise
+            return
         if {"Key": TAG, "Value": endpoint} in tags:
             ours.append(key)
 
-    failed = [(key, error) for key, error in each(read, keys) if code(error) != "NoSuchKey"]
+    failed = each(read, keys, done)
     if failed:
         key, error = failed[0]
         raise CommandError(

@@ -20,7 +20,11 @@ _INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9]+")
 _PREFIX = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.*)")
 _ROLE = re.compile(r"arn:[a-z-]+:iam::\d{12}:role/.+")
 _TAG = re.compile(r"[\w\s+\-=.:/@]{0,128}")
+_KEY = re.compile(r"arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/[\w-]+")
+_TOPIC = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[\w.-]+")
+_VARIABLE = re.compile(r"[a-zA-Z_]\w*", re.ASCII)
 _MOST_TAGS = 10
+_MOST_VOLUME_GB = 512
 STRATEGIES = ("all-at-once", "canary", "linear", "rolling")
 
 
@@ -140,8 +144,8 @@ def load(file: Path, flags: Mapping[str, Any]) -> Config:
     except FileNotFoundError:
         if not {"name", "models"} <= given.keys():
             raise CommandError(
-                f"there is no {file}: write one (docs/13-first-deployment.md), or give --name, "
-                "--models, --instance-type and --instance-count"
+                f"there is no {file}: write one (docs/13-first-deployment.md), or give --name; to "
+                "deploy, also --models, --instance-type and --instance-count"
             ) from None
     except (OSError, ValueError) as error:
         raise CommandError(f"{file} cannot be read: {error}") from None
@@ -161,7 +165,7 @@ def add_arguments(
 
     Args:
         parser: of the command.
-        flags: add what may stand for the file's values.
+        flags: add what may stand for the file's values; else only the endpoint's name.
         option: the file is ``--file``, since the words are something else.
     """
     about: dict[str, Any] = {
@@ -173,23 +177,27 @@ def add_arguments(
         parser.add_argument("--file", **about)
     else:
         parser.add_argument("file", nargs="?", **about)
-    if flags:
-        for one in dataclasses.fields(Config):
-            if one.type in (str, int):
-                parser.add_argument(
-                    f"--{one.name.replace('_', '-')}",
-                    type=one.type,
-                    metavar=one.name.upper(),
-                    help=one.metadata["help"].replace("`", "").replace("%", "%%"),
-                )
+    for one in dataclasses.fields(Config):
+        if one.type in (str, int) and (flags or one.name == "name"):
+            parser.add_argument(
+                f"--{one.name.replace('_', '-')}",
+                type=one.type,
+                metavar=one.name.upper(),
+                help=one.metadata["help"].replace("`", "").replace("%", "%%"),
+            )
     parser.add_argument("--region", help="of AWS; else as the AWS CLI finds it")
     parser.add_argument("--profile", help="of the AWS CLI's files")
 
 
 def given(args: argparse.Namespace) -> Config:
-    """The configuration that arguments name."""
+    """The configuration that arguments name; a name alone will do, where nothing is to be made."""
+    if args.name and not hasattr(args, "instance_type") and not args.file.exists():
+        return Config.from_document(_ANY | {"name": args.name})
     flags = {one.name: getattr(args, one.name, None) for one in dataclasses.fields(Config)}
     return load(args.file, flags)
+
+
+_ANY = {"models": "models", "instance_type": "ml.m5.large", "instance_count": 1}
 
 
 def _made(cls: type[Any], document: Mapping[str, Any], at: str) -> Any:
@@ -235,7 +243,7 @@ def _can_be(tags: Mapping[str, str]) -> bool:
 
 def _check(config: Config) -> None:
     scaling, alarms, update = config.autoscaling, config.alarms, config.update
-    least = scaling.min if scaling else 1
+    least = scaling.min if scaling else config.instance_count
     most = scaling.max if scaling else config.instance_count
     positive = [
         ("alarms.latency_ms", alarms.latency_ms),
@@ -260,14 +268,27 @@ def _check(config: Config) -> None:
         ),
         f"update.strategy: {', '.join(STRATEGIES)}": update.strategy not in STRATEGIES,
         # What SageMaker takes: a canary or a rolling batch is half of the instances at most.
-        "update.step_percent: 5 to 50": not 5 <= update.step_percent <= 50,
-        "update.strategy: a canary or steps need two instances": config.instance_count == 1
+        "update.step_percent: 5 to 50, and 10 at least of linear": not (
+            (10 if update.strategy == "linear" else 5) <= update.step_percent <= 50
+        ),
+        "update.strategy: a canary or steps need two instances at least": least == 1
         and update.strategy in ("canary", "linear"),
         "update.wait_seconds: 0 to 3600": not 0 <= update.wait_seconds <= 3600,
         "tags: nine at most, of letters, digits, blanks and + - = . _ : / @": not _can_be(
             config.tags
         ),
-        "tags: xgboost-mme: is ours": any(one.startswith("xgboost-mme:") for one in config.tags),
+        "tags: aws: is AWS's, and xgboost-mme: ours": any(
+            one.startswith(("aws:", "xgboost-mme:")) for one in config.tags
+        ),
+        "kms_key: an ARN, arn:aws:kms:REGION:ACCOUNT:key/ID": bool(config.kms_key)
+        and not _KEY.fullmatch(config.kms_key),
+        "alarms.notify: an ARN, arn:aws:sns:REGION:ACCOUNT:TOPIC": bool(alarms.notify)
+        and not _TOPIC.fullmatch(alarms.notify),
+        "alarms.errors_per_minute: not below zero": (alarms.errors_per_minute or 0) < 0,
+        "environment: names of letters, digits and _, not beginning with a digit": not all(
+            map(_VARIABLE.fullmatch, config.environment)
+        ),
+        "volume_gb: 512 at most": (config.volume_gb or 0) > _MOST_VOLUME_GB,
     }
     wrong |= {f"{name}: above zero": value is not None and value <= 0 for name, value in positive}
     for what, is_wrong in wrong.items():

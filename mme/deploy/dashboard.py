@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from mme.deploy.names import VARIANT, Names
+from mme.deploy.names import TAG, VARIANT, Names
 
 _RUNTIME, _INSTANCES = "AWS/SageMaker", "/aws/sagemaker/Endpoints"
 _WIDTH, _HEIGHT, _COLUMNS = 8, 6, 3
 _PERIOD_SECONDS = 60
+_HEADING_HEIGHT = 1
 # Title, namespace, and the metrics with their statistics.
 _CHARTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     (
@@ -36,25 +37,37 @@ _CHARTS: list[tuple[str, str, list[tuple[str, str]]]] = [
 
 def body(names: Names) -> dict[str, Any]:
     """The body of ``cloudwatch.put_dashboard``, before it is made JSON."""
-    return {
-        "widgets": [
-            {
-                "type": "metric",
-                "x": _WIDTH * (number % _COLUMNS),
-                "y": _HEIGHT * (number // _COLUMNS),
-                "width": _WIDTH,
-                "height": _HEIGHT,
-                "properties": {
-                    "title": title,
-                    "region": names.where.region,
-                    "view": "timeSeries",
-                    "period": _PERIOD_SECONDS,
-                    "metrics": [_metric(names, namespace, *one) for one in metrics],
-                },
-            }
-            for number, (title, namespace, metrics) in enumerate(_CHARTS)
-        ]
+    heading = {
+        "type": "text",
+        "x": 0,
+        "y": 0,
+        "width": _WIDTH * _COLUMNS,
+        "height": _HEADING_HEIGHT,
+        "properties": {"markdown": f"Made by mme deploy: {mark(names)}"},
     }
+    charts = [
+        {
+            "type": "metric",
+            "x": _WIDTH * (number % _COLUMNS),
+            "y": _HEADING_HEIGHT + _HEIGHT * (number // _COLUMNS),
+            "width": _WIDTH,
+            "height": _HEIGHT,
+            "properties": {
+                "title": title,
+                "region": names.where.region,
+                "view": "timeSeries",
+                "period": _PERIOD_SECONDS,
+                "metrics": [_metric(names, namespace, *one) for one in metrics],
+            },
+        }
+        for number, (title, namespace, metrics) in enumerate(_CHARTS)
+    ]
+    return {"widgets": [heading, *charts]}
+
+
+def mark(names: Names) -> str:
+    """What tells our dashboard from others', since dashboards have no tags."""
+    return f"{TAG}={names.endpoint}"
 
 
 def _metric(names: Names, namespace: str, metric: str, statistic: str) -> list[Any]:

@@ -1,6 +1,6 @@
 """From what there is of an endpoint to the steps that leave nothing of it; pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mme.deploy import wanted
 from mme.deploy.found import Found
@@ -8,25 +8,35 @@ from mme.deploy.names import Names
 from mme.deploy.steps import Clear, Plan, Remove, Step, Wait, call, sagemaker
 
 
-def plan(names: Names, found: Found, objects: int) -> Plan:
+def plan(
+    names: Names,
+    found: Found,
+    uploads: Mapping[str, int],
+    has_logs: bool = False,
+    with_logs: bool = False,
+) -> Plan:
     """The steps; only what carries the endpoint's tag goes.
 
     Args:
         names: of the resources.
         found: what there is, of an endpoint that is not changing.
-        objects: below the prefix that a folder is uploaded to.
+        uploads: how many archives are where a folder is uploaded to, by bucket.
+        has_logs: there is SageMaker's log group of the endpoint.
+        with_logs: it goes, too.
     """
     steps = [
         *_endpoint(names, found),
         *_around_it(names, found),
-        *_models(names, found, objects),
+        *_models(names, found, uploads),
         *_role(names, found),
         *_repository(names, found),
     ]
-    notes = []
-    if found.endpoint:
-        notes.append(f"the log group {names.log_group} stays, for who asks what happened")
-    return Plan(steps, notes if steps else [])
+    group = f"log group {names.log_group}"
+    if has_logs and with_logs:
+        gone = {"logGroupName": names.log_group}
+        steps.append(call("-", group, "logs", "delete_log_group", **gone))
+    notes = [f"{group}, which is SageMaker's, stays: --logs"] if has_logs and not with_logs else []
+    return Plan(steps, notes)
 
 
 def _endpoint(names: Names, found: Found) -> Iterator[Step]:
@@ -55,13 +65,14 @@ def _around_it(names: Names, found: Found) -> Iterator[Step]:
         yield call("-", what, "cloudwatch", "delete_dashboards", DashboardNames=boards)
 
 
-def _models(names: Names, found: Found, objects: int) -> Iterator[Step]:
-    bucket, prefix = names.prefix
-    if objects:
-        what = f"those of the {objects} archives at {names.models_url} that carry its tag"
-        yield Clear(what=what, bucket=bucket, prefix=prefix, endpoint=names.endpoint)
+def _models(names: Names, found: Found, uploads: Mapping[str, int]) -> Iterator[Step]:
+    for bucket, count in sorted(uploads.items()):
+        if count:
+            where = f"s3://{bucket}/{names.uploads}"
+            what = f"those of the {count} archives at {where} that carry its tag"
+            yield Clear(what=what, bucket=bucket, prefix=names.uploads, endpoint=names.endpoint)
     if found.bucket:
-        yield Remove(what=f"bucket {bucket}", bucket=bucket)
+        yield Remove(what=f"bucket {names.made_bucket}", bucket=names.made_bucket)
 
 
 def _role(names: Names, found: Found) -> Iterator[Step]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from botocore.exceptions import ClientError
 
-from mme.aws import Aws, code, one_line
+from mme.aws import Aws, code, explain, one_line
 from mme.deploy import archives, image
 from mme.deploy.found import CHANGING
 from mme.deploy.steps import Call, Clear, Plan, Push, Remove, Step, Upload, Wait
@@ -16,8 +16,10 @@ Say = Callable[[str], None]
 _PATIENCE_SECONDS = 60.0  # until a new role is known everywhere
 _AGAIN_SECONDS = 3.0
 _LOOK_SECONDS = 5.0  # between two looks at an endpoint
-_WAIT_SECONDS = 4 * 3600.0  # the longest that SageMaker lets a deployment take is eight hours
+_WAIT_SECONDS = 9 * 3600.0  # SageMaker itself ends a deployment after eight hours at most
+_SAY_SECONDS = 60.0  # between two lines of somebody who waits
 _REFUSED = "ValidationException"
+_OTHERS = "in-progress|already existing"  # what AWS says when two do the same
 
 
 def execute(aws: Aws, plan: Plan, say: Say) -> None:
@@ -61,6 +63,10 @@ def _call(aws: Aws, step: Call) -> None:
         try:
             getattr(aws.client(step.service), step.operation)(**step.parameters)
         except ClientError as error:
+            if code(error) == _REFUSED and re.search(_OTHERS, str(error)):
+                raise CommandError(
+                    f"{explain(error)}: somebody else is deploying it; run it again", status=1
+                ) from None
             passing = code(error) == _REFUSED and step.patience
             if not passing or not re.search(step.patience, str(error)):
                 raise
@@ -78,15 +84,15 @@ def settle(aws: Aws, endpoint: str, say: Say) -> dict[str, str]:
         CommandError: it does not in time.
     """
     begun = time.monotonic()
-    shown = ""
+    shown, say_at = "", 0.0
     while time.monotonic() < begun + _WAIT_SECONDS:
         described = _describe(aws, endpoint)
         status = described.get("EndpointStatus", "")
         if status not in CHANGING:
             return described
-        if status != shown:
+        if status != shown or time.monotonic() > say_at:
             say(f"  {status} ({time.monotonic() - begun:.0f} s)")
-            shown = status
+            shown, say_at = status, time.monotonic() + _SAY_SECONDS
         time.sleep(_LOOK_SECONDS)
     raise CommandError(
         f"endpoint {endpoint} is still {shown} after {_WAIT_SECONDS / 3600:.0f} hours", 1
@@ -120,7 +126,7 @@ def _judge(step: Wait, described: dict[str, str]) -> None:
     if described["EndpointConfigName"] != step.config:
         raise CommandError(
             f"the update of endpoint {step.endpoint} was undone, and the old instances serve on: "
-            f"{reason}. See mme logs and the alarms in mme status",
+            f"{reason}. Archives that were replaced stay so. See mme logs and mme status",
             1,
         )
 

@@ -30,8 +30,7 @@ def run(args: argparse.Namespace) -> int:
     asked = config.given(args)
     with one_line():
         names = Names(_where(args), asked)
-    image = command.image_of(names)
-    goal = wanted.wanted(names, image.uri, own_image=bool(image.local), generation="")
+    goal = wanted.wanted(names, command.image_of(names))
     make = cloudformation.template if args.cloudformation else terraform.configuration
     sys.stdout.write(json.dumps(make(names, goal), indent=2) + "\n")
     return 0

@@ -1,8 +1,9 @@
 """What there is on AWS of an endpoint: read, and never changed."""
 
+import functools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,9 @@ from botocore.exceptions import ClientError
 
 from mme.aws import Aws, code
 from mme.deploy import wanted
-from mme.deploy.names import TAG, Names
+from mme.deploy.dashboard import mark
+from mme.deploy.image import INDEXES
+from mme.deploy.names import TAG, VARIANT, Names
 from mme.errors import CommandError
 
 Tags = dict[str, str]
@@ -39,8 +42,9 @@ class Found:
         blocked: what keeps the public out of the bucket.
         endpoint: of ``describe_endpoint``.
         endpoint_tags: of the endpoint.
+        instance_type: that its configuration has; empty where that is gone.
         models: that are ours, by name.
-        configs: that are ours, by name.
+        configs: that are ours, by name, with the number of instances that each begins with.
         target: of ``describe_scalable_targets``.
         scaling: of ``describe_scaling_policies``.
         alarms: that are ours, by name, of ``describe_alarms``.
@@ -57,8 +61,9 @@ class Found:
     blocked: Any = None
     endpoint: dict[str, Any] | None = None
     endpoint_tags: Tags = field(default_factory=dict)
+    instance_type: str = ""
     models: frozenset[str] = frozenset()
-    configs: frozenset[str] = frozenset()
+    configs: Mapping[str, int] = field(default_factory=dict)
     target: dict[str, Any] | None = None
     scaling: dict[str, Any] | None = None
     alarms: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -89,16 +94,34 @@ def find(aws: Aws, names: Names) -> Found:
         _ours(names, "endpoint", names.endpoint, endpoint_tags)
     return Found(
         **_find_repository(aws, names),
-        **({} if names.config.role else _find_role(aws, names)),
+        **_find_role(aws, names),
         **_find_scaling(aws, names),
         **_find_bucket(aws, names),
         endpoint=endpoint,
         endpoint_tags=endpoint_tags,
+        instance_type=_instance_type(aws, endpoint) if endpoint else "",
         models=_versions(aws, names, "list_models", "Models", "Model"),
-        configs=_versions(aws, names, "list_endpoint_configs", "EndpointConfigs", "EndpointConfig"),
+        configs=_find_configs(aws, names),
         alarms=_find_alarms(aws, names),
         dashboard=_find_dashboard(aws, names),
     )
+
+
+def _find_configs(aws: Aws, names: Names) -> dict[str, int]:
+    found = _versions(aws, names, "list_endpoint_configs", "EndpointConfigs", "EndpointConfig")
+    return {name: int(_variant(aws, name).get("InitialInstanceCount", 0)) for name in found}
+
+
+def _instance_type(aws: Aws, endpoint: dict[str, Any]) -> str:
+    return str(_variant(aws, endpoint["EndpointConfigName"]).get("InstanceType", ""))
+
+
+def _variant(aws: Aws, config: str) -> dict[str, Any]:
+    """The variant of a configuration that is ours; nothing where it is gone."""
+    describe = aws.client("sagemaker").describe_endpoint_config
+    found = _or_none(describe, "EndpointConfigName", config, "Could not find")
+    variants = found["ProductionVariants"] if found else []
+    return next((one for one in variants if one["VariantName"] == VARIANT), {})
 
 
 def _or_none(call: Callable[..., Any], field_name: str, value: str, *texts: str) -> Any:
@@ -155,7 +178,11 @@ def _find_repository(aws: Aws, names: Names) -> dict[str, Any]:
     lifecycle = _or_none(ecr.get_lifecycle_policy, "repositoryName", name)
     pages = ecr.get_paginator("describe_images").paginate(repositoryName=name)
     images = {
-        tag for page in pages for one in page["imageDetails"] for tag in one.get("imageTags", [])
+        tag
+        for page in pages
+        for one in page["imageDetails"]
+        if one.get("imageManifestMediaType") not in INDEXES  # SageMaker would refuse it
+        for tag in one.get("imageTags", [])
     }
     return {
         "repository": tags,
@@ -170,6 +197,8 @@ def _find_role(aws: Aws, names: Names) -> dict[str, Any]:
     if found is None:
         return {}
     tags = _tags(iam.list_role_tags(RoleName=names.role)["Tags"])
+    if names.config.role and tags.get(TAG) != names.endpoint:
+        return {}  # somebody else's, and not wanted
     _ours(names, "role", names.role, tags)
     try:
         answer = iam.get_role_policy(RoleName=names.role, PolicyName=wanted.POLICY)
@@ -186,12 +215,24 @@ def _document(value: Any) -> Any:
 
 
 def _find_bucket(aws: Aws, names: Names) -> dict[str, Any]:
-    name = names.own_bucket
+    name = names.made_bucket
     s3 = aws.client("s3")
-    if name is None or _or_none(s3.head_bucket, "Bucket", name) is None:
-        return {}
+    mine = functools.partial(s3.head_bucket, ExpectedBucketOwner=names.where.account)
+    try:
+        if _or_none(mine, "Bucket", name) is None:
+            return {}
+    except ClientError as error:
+        if code(error) == "403" and names.own_bucket:
+            raise CommandError(
+                f"bucket {name} is another account's, or closed to you: name one with `bucket`", 1
+            ) from None
+        if code(error) == "403":
+            return {}
+        raise
     answer = _or_none(s3.get_bucket_tagging, "Bucket", name)
     tags = _tags(answer["TagSet"]) if answer else {}
+    if names.own_bucket is None and tags.get(TAG) != names.endpoint:
+        return {}  # somebody else's, and not wanted
     if tags or s3.list_objects_v2(Bucket=name, MaxKeys=1)["KeyCount"]:
         _ours(names, "bucket", name, tags)
     # Without tags, but empty: made a moment ago, when something came between.
@@ -221,13 +262,20 @@ def _find_alarms(aws: Aws, names: Names) -> dict[str, dict[str, Any]]:
     pages = client.get_paginator("describe_alarms").paginate(AlarmNamePrefix=names.alarm(""))
     found = {}
     for alarm in (one for page in pages for one in page["MetricAlarms"]):
-        tags = client.list_tags_for_resource(ResourceARN=alarm["AlarmArn"])["Tags"]
-        if _tags(tags).get(TAG) == names.endpoint:
-            found[alarm["AlarmName"]] = alarm
+        name = alarm["AlarmName"]
+        tags = _tags(client.list_tags_for_resource(ResourceARN=alarm["AlarmArn"])["Tags"])
+        if name in wanted.alarms(names):
+            _ours(names, "alarm", name, tags)
+        if tags.get(TAG) == names.endpoint:
+            found[name] = alarm
     return found
 
 
 def _find_dashboard(aws: Aws, names: Names) -> Any:
     client = aws.client("cloudwatch")
     found = _or_none(client.get_dashboard, "DashboardName", names.dashboard, "does not exist")
-    return json.loads(found["DashboardBody"]) if found else None
+    if found is None:
+        return None
+    body = found["DashboardBody"]
+    _ours(names, "dashboard", names.dashboard, {TAG: names.endpoint} if mark(names) in body else {})
+    return json.loads(body)

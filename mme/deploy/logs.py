@@ -99,7 +99,7 @@ def _print(event: dict[str, Any]) -> None:
     # VARIANT/INSTANCE, or VARIANT/INSTANCE/data-log
     instance = event["logStreamName"].partition("/")[2] or event["logStreamName"]
     text = event["message"].rstrip("\n")
-    sys.stdout.write(f"{when:%Y-%m-%d %H:%M:%S} {instance} {text}\n")
+    sys.stdout.write(f"{when:%Y-%m-%dT%H:%M:%SZ} {instance} {text}\n")
     sys.stdout.flush()
 
 

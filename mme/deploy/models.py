@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from mme.aws import Aws, code, explain, one_line
-from mme.deploy import archives, config
+from mme.deploy import archives, compare, config
 from mme.deploy.archives import SUFFIX, Archive, Remote
 from mme.deploy.command import agree
 from mme.deploy.names import Account, Names
@@ -78,8 +78,7 @@ def _add(aws: Aws, names: Names, files: Sequence[Path], into: str) -> None:
     if len(set(keys)) < len(keys):
         raise CommandError("two of the files have one name: add them --into folders of their own")
     there = _find(aws, names, keys)
-    kms = archives.by_kms(aws, names.prefix[0], names.config.kms_key)
-    new, changed, same = archives.difference(here, there, kms)
+    new, changed, same = compare.difference(aws, *names.prefix, here, there)
     if changed:
         raise CommandError(
             f"there with other bytes: {_few([one.key for one in changed])}. Instances that have "
@@ -106,7 +105,8 @@ def _remove(aws: Aws, names: Names, keys: Sequence[str], yes: bool) -> None:
     absent = sorted(set(keys) - _find(aws, names, keys).keys())
     if absent:
         raise CommandError(f"not at {names.models_url}: {_few(absent)}; see mme models list", 1)
-    agree(yes, f"Delete {_few(list(keys))} from {names.models_url}?")
+    if not yes:
+        agree(f"Delete {_few(list(keys))} from {names.models_url}?")
     bucket, prefix = names.prefix
     archives.delete(aws, bucket, [prefix + key for key in keys])
     sys.stdout.write(

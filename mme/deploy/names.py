@@ -57,8 +57,8 @@ class Names:
 
     @property
     def dashboard(self) -> str:
-        """Of CloudWatch's dashboard, which has no tags: the name says whose it is."""
-        return f"xgboost-mme-{self.endpoint}"
+        """Of CloudWatch's dashboard, which has no tags, and is the same in all regions."""
+        return f"xgboost-mme-{self.endpoint}-{self.where.region}"
 
     @property
     def tags(self) -> dict[str, str]:
@@ -67,8 +67,8 @@ class Names:
 
     @property
     def role(self) -> str:
-        """The execution role that we make."""
-        return _short(f"xgboost-mme-{self.endpoint}", _LONGEST_ROLE)
+        """The execution role that we make; roles are the same in all regions."""
+        return _short(f"xgboost-mme-{self.endpoint}-{self.where.region}", _LONGEST_ROLE)
 
     @property
     def role_arn(self) -> str:
@@ -77,20 +77,25 @@ class Names:
         return self.config.role or made
 
     @property
-    def own_bucket(self) -> str | None:
-        """The bucket that we make, where nobody names one."""
-        if self.config.prefix or self.config.bucket:
-            return None
+    def made_bucket(self) -> str:
+        """The bucket that we make where it is wanted; names of buckets are the world's."""
         name = f"{self.endpoint}-{self.where.account}-{self.where.region}".lower()
         return _short(name, _LONGEST_BUCKET)
 
     @property
+    def own_bucket(self) -> str | None:
+        """The same, if it is wanted: nobody names one."""
+        return None if self.config.prefix or self.config.bucket else self.made_bucket
+
+    @property
+    def uploads(self) -> str:
+        """What the keys of a folder's archives begin with."""
+        return f"{self.endpoint}/"
+
+    @property
     def prefix(self) -> tuple[str, str]:
         """Bucket and key prefix of the models."""
-        return self.config.prefix or (
-            self.own_bucket or self.config.bucket,
-            f"{self.endpoint}/",
-        )
+        return self.config.prefix or (self.config.bucket or self.made_bucket, self.uploads)
 
     @property
     def models_url(self) -> str:
@@ -115,7 +120,14 @@ class Names:
 
     def alarm(self, what: str) -> str:
         """An alarm's."""
-        return f"{self.endpoint}-{what}"
+        return f"xgboost-mme-{self.endpoint}-{what}"
+
+    @property
+    def undoing_alarms(self) -> list[str]:
+        """The alarms that undo an update."""
+        wished = self.config.alarms
+        given = {"errors": wished.errors_per_minute, "latency": wished.latency_ms}
+        return [self.alarm(what) for what, limit in given.items() if limit is not None]
 
     def version(self, content: Any) -> str:
         """A model's or a configuration's, which cannot be changed: another for other content."""

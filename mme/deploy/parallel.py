@@ -75,12 +75,16 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
     """A bar on a terminal, and a line now and then elsewhere.
 
     Args:
-        total: how many archives are to be uploaded.
+        total: how many there are.
+        what: is done with them, such as ``archives uploaded``.
+        brief: what is over soon needs no line at all.
     """
 
-    def __init__(self, total: int) -> None:
-        self._bar = tqdm(total=total, unit="archive", disable=None, leave=False)
-        self._total, self._done = total, 0
+    def __init__(self, total: int, what: str, brief: bool = False) -> None:
+        self._bar = tqdm(
+            total=total, unit=what.partition(" ")[0].removesuffix("s"), disable=None, leave=False
+        )
+        self._total, self._what, self._brief, self._done = total, what, brief, 0
         self._begun = self._said = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -88,7 +92,8 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
 
     def __exit__(self, *error: object) -> None:
         self._bar.close()
-        if self._done:
+        long = time.monotonic() - self._begun > _QUIET_SECONDS
+        if self._done and (long or not self._brief):
             self._say()
 
     def advance(self) -> None:
@@ -101,5 +106,5 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
 
     def _say(self) -> None:
         seconds = time.monotonic() - self._begun
-        sys.stdout.write(f"  {self._done} of {self._total} archives uploaded, {seconds:.1f} s\n")
+        sys.stdout.write(f"  {self._done} of {self._total} {self._what}, {seconds:.1f} s\n")
         sys.stdout.flush()

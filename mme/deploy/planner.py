@@ -7,39 +7,22 @@ and the model's name follows from it: whoever is interrupted after that finds, w
 an endpoint whose model is not that of its generation, and goes on.
 """
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from mme.deploy import wanted
+from mme.deploy import around, wanted
 from mme.deploy.archives import Archive
 from mme.deploy.found import GENERATION, Found
 from mme.deploy.names import VARIANT, Names
-from mme.deploy.steps import Plan, Push, Step, Upload, Wait, call, sagemaker
-from mme.deploy.wanted import Wanted, tag_list
+from mme.deploy.steps import Plan, Step, Upload, Wait, call, sagemaker
+from mme.deploy.wanted import Image, Wanted, tag_list
+from mme.errors import CommandError
 
 _DEAD = ("Failed", "OutOfService")  # what cannot be updated, and serves nobody
 _STUCK = "UpdateRollbackFailed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """The container's image.
-
-    Attributes:
-        uri: what SageMaker pulls.
-        local: its name in this machine's Docker, where it is pushed from here.
-    """
-
-    uri: str
-    local: str = ""
-
-    @property
-    def tag(self) -> str:
-        """In its repository."""
-        return self.uri.rpartition(":")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +41,14 @@ class Archives:
 
 
 def generation(found: Found, archives: Archives) -> str:
-    """Of the archives: another one when some are about to replace others; empty at first."""
+    """Of the archives: another one when some are about to replace others; empty at first.
+
+    It is made from what runs, too: whoever goes back to what was there has a new one.
+    """
     if not archives.changed or found.endpoint is None:
         return found.endpoint_tags.get(GENERATION, "")
-    content = sorted((archive.key, archive.etag) for archive in archives.changed)
+    running = found.endpoint["EndpointConfigName"]
+    content = [running, *sorted((archive.key, archive.etag) for archive in archives.changed)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
 
 
@@ -73,119 +60,38 @@ def plan(names: Names, image: Image, found: Found, archives: Archives) -> Plan:
         image: that it is to run.
         found: what there is, of an endpoint that is not changing.
         archives: of a local folder; empty where the models are in S3.
+
+    Raises:
+        CommandError: the endpoint can only be deleted.
     """
+    if found.status == _STUCK:
+        raise CommandError(
+            f"endpoint {names.endpoint} is {_STUCK}: AWS lets it only be deleted; mme destroy, "
+            "then mme deploy",
+            status=1,
+        )
     now = generation(found, archives)
-    goal = wanted.wanted(names, image.uri, own_image=bool(image.local), generation=now)
-    dead = found.status in _DEAD
+    goal = wanted.wanted(names, image, now)
+    running = found
+    if found.status in _DEAD:  # with it goes what was registered for it
+        running = dataclasses.replace(found, endpoint=None, target=None, scaling=None)
     steps: list[Step] = [
-        *_repository(names, image, goal, found),
-        *_role(names, goal, found),
-        *_bucket(names, goal, found),
+        *around.repository(names, image, goal, found),
+        *around.role(names, goal, running),
+        *around.bucket(names, goal, found),
         *_uploads(names, found, archives, now),
-        *_alarms(names, goal, found),
-        *_versions(goal, found),
-        *(_delete_dead(names, found) if dead else ()),
-        *_endpoint(names, goal, found, create=dead or found.endpoint is None),
-        *_scaling(names, goal, found),
-        *_dashboard(names, goal, found),
+        *around.alarms(names, goal, found),
+        *_delete_dead(names, found),
+        *_versions(goal, running),
+        *(_create(names, goal, now) if running.endpoint is None else _change(names, goal, running)),
+        *_scaling(names, goal, running),
+        *around.dashboard(names, goal, found),
+        *around.narrowed(names, goal, running),
         *_old_versions(goal, found),
     ]
-    return Plan(steps, list(_notes(names, found, archives)))
-
-
-def _repository(names: Names, image: Image, goal: Wanted, found: Found) -> Iterator[Step]:
-    if goal.repository is None:
-        return
-    name = names.repository
-    if found.repository is None:
-        what = f"ECR repository {name}"
-        yield call("+", what, "ecr", "create_repository", **goal.repository)
-    else:
-        arn = names.where.arn("ecr", f"repository/{name}")
-        tags = _missing(names, found.repository)
-        if tags:
-            yield call("~", f"tags of {name}", "ecr", "tag_resource", resourceArn=arn, tags=tags)
-    if found.lifecycle != goal.lifecycle:
-        yield call(
-            "+" if found.lifecycle is None else "~",
-            f"lifecycle policy of {name}: the newest images are kept",
-            "ecr",
-            "put_lifecycle_policy",
-            repositoryName=name,
-            lifecyclePolicyText=json.dumps(goal.lifecycle),
-        )
-    if image.tag not in found.images:
-        yield Push(
-            what=f"push image {image.local} to {image.uri}",
-            image=image.local,
-            repository_uri=image.uri.rpartition(":")[0],
-            tag=image.tag,
-        )
-
-
-def _role(names: Names, goal: Wanted, found: Found) -> Iterator[Step]:
-    if goal.role is None:
-        return
-    name = names.role
-    trust = json.loads(goal.role["AssumeRolePolicyDocument"])
-    if found.role is None:
-        yield call("+", f"execution role {name}", "iam", "create_role", **goal.role)
-    else:
-        if found.role != trust:
-            yield call(
-                "~",
-                f"who may assume {name}",
-                "iam",
-                "update_assume_role_policy",
-                RoleName=name,
-                PolicyDocument=json.dumps(trust),
-            )
-        if tags := _missing(names, found.role_tags):
-            yield call("~", f"tags of {name}", "iam", "tag_role", RoleName=name, Tags=tags)
-    if found.permissions != goal.permissions:
-        yield call(
-            "+" if found.permissions is None else "~",
-            f"permissions of {name}, and no more than these:\n{_indented(goal.permissions)}",
-            "iam",
-            "put_role_policy",
-            RoleName=name,
-            PolicyName=wanted.POLICY,
-            PolicyDocument=json.dumps(goal.permissions),
-        )
-
-
-def _bucket(names: Names, goal: Wanted, found: Found) -> Iterator[Step]:
-    if goal.bucket is None:
-        return
-    name, region = goal.bucket, names.where.region
-    if found.bucket is None:
-        where = {"CreateBucketConfiguration": {"LocationConstraint": region}}
-        yield call(
-            "+",
-            f"bucket {name}",
-            "s3",
-            "create_bucket",
-            Bucket=name,
-            **({} if region == "us-east-1" else where),
-        )
-    if found.blocked != wanted.BLOCKED:
-        yield call(
-            "+" if found.blocked is None else "~",
-            f"no public access to {name}",
-            "s3",
-            "put_public_access_block",
-            Bucket=name,
-            PublicAccessBlockConfiguration=wanted.BLOCKED,
-        )
-    if _missing(names, found.bucket or {}):
-        yield call(
-            "~" if found.bucket else "+",
-            f"tags of {name}",
-            "s3",
-            "put_bucket_tagging",
-            Bucket=name,
-            Tagging={"TagSet": tag_list((found.bucket or {}) | names.tags)},
-        )
+    scaled = goal.target is not None or running.foreign_scaling
+    count = (_instances(running) if scaled else None) or goal.instances
+    return Plan(steps, list(_notes(names, goal, running, archives)), count)
 
 
 def _uploads(names: Names, found: Found, archives: Archives, now: str) -> Iterator[Step]:
@@ -211,89 +117,113 @@ def _uploads(names: Names, found: Found, archives: Archives, now: str) -> Iterat
         )
 
 
-def _alarms(names: Names, goal: Wanted, found: Found) -> Iterator[Step]:
-    for name, alarm in goal.alarms.items():
-        there = found.alarms.get(name)
-        if there is None:
-            yield call(
-                "+",
-                f"alarm {name}",
-                "cloudwatch",
-                "put_metric_alarm",
-                **alarm,
-                Tags=tag_list(names.tags),
-            )
-        elif not _agrees(alarm, there):
-            yield call("~", f"alarm {name}", "cloudwatch", "put_metric_alarm", **alarm)
-    if gone := sorted(found.alarms.keys() - goal.alarms.keys()):
-        what = f"alarms {', '.join(gone)}"
-        yield call("-", what, "cloudwatch", "delete_alarms", AlarmNames=gone)
-
-
-def _versions(goal: Wanted, found: Found) -> Iterator[Step]:
-    model, config = goal.model["ModelName"], goal.config["EndpointConfigName"]
-    if model not in found.models:
-        yield sagemaker("+", f"model {model}", "create_model", **goal.model)
-    if config not in found.configs:
-        variant = goal.config["ProductionVariants"][0]
-        yield sagemaker(
-            "+",
-            f"endpoint configuration {config} ({variant['InstanceType']})",
-            "create_endpoint_config",
-            **goal.config,
-        )
-
-
 def _delete_dead(names: Names, found: Found) -> Iterator[Step]:
-    name = names.endpoint
-    reason = (found.endpoint or {}).get("FailureReason", "no reason given")
-    what = f"endpoint {name}, which is {found.status}: {reason}"
-    yield sagemaker("-", what, "delete_endpoint", EndpointName=name)
-    yield Wait(what="until it is gone", endpoint=name, config="")
+    if found.status in _DEAD:
+        name = names.endpoint
+        reason = (found.endpoint or {}).get("FailureReason", "no reason given")
+        what = f"endpoint {name}, which is {found.status}: {reason}"
+        yield sagemaker("-", what, "delete_endpoint", EndpointName=name)
+        yield Wait(what="until it is gone", endpoint=name, config="")
 
 
-def _endpoint(names: Names, goal: Wanted, found: Found, create: bool) -> Iterator[Step]:
-    name, config = names.endpoint, goal.config["EndpointConfigName"]
-    waiting = Wait(what="until it is in service", endpoint=name, config=config)
-    instances = f"{goal.instances} x {goal.config['ProductionVariants'][0]['InstanceType']}"
-    if create or found.endpoint is None:
-        yield sagemaker(
-            "+",
-            f"endpoint {name}: {instances}",
-            "create_endpoint",
-            EndpointName=name,
-            EndpointConfigName=config,
-            Tags=tag_list(names.tags),
-        )
-        yield waiting
-        return
-    if tags := _missing(names, found.endpoint_tags):
-        arn = found.endpoint["EndpointArn"]
-        yield sagemaker("~", f"tags of endpoint {name}", "add_tags", ResourceArn=arn, Tags=tags)
-    if found.endpoint["EndpointConfigName"] != config:
-        yield sagemaker(
-            "~",
-            f"endpoint {name}: to {config}, {names.config.update.strategy}",
-            "update_endpoint",
-            EndpointName=name,
-            EndpointConfigName=config,
-            RetainAllVariantProperties=True,  # the number of instances that scaling has chosen
-            DeploymentConfig=goal.rollout,
-        )
-        yield waiting
+def _versions(goal: Wanted, running: Found) -> Iterator[Step]:
+    model, config = goal.model["ModelName"], goal.config["EndpointConfigName"]
+    if model not in running.models:
+        yield sagemaker("+", f"model {model}", "create_model", **goal.model)
+    count = running.configs.get(config)
+    # Its name does not say how many instances it has, which a new endpoint begins with.
+    other = running.endpoint is None and count not in (None, goal.instances)
+    if other:
+        what = f"endpoint configuration {config}, of {count} instances, to make it anew"
+        yield sagemaker("-", what, "delete_endpoint_config", EndpointConfigName=config)
+    if other or count is None:
+        kind = goal.config["ProductionVariants"][0]["InstanceType"]
+        what = f"endpoint configuration {config} ({kind})"
+        yield sagemaker("+", what, "create_endpoint_config", **goal.config)
+
+
+def _instances_of(goal: Wanted) -> str:
+    return f"{goal.instances} x {goal.config['ProductionVariants'][0]['InstanceType']}"
+
+
+def _waiting(names: Names, goal: Wanted) -> Wait:
+    return Wait(
+        what="until it is in service",
+        endpoint=names.endpoint,
+        config=goal.config["EndpointConfigName"],
+    )
+
+
+def _create(names: Names, goal: Wanted, now: str) -> Iterator[Step]:
+    yield sagemaker(
+        "+",
+        f"endpoint {names.endpoint}: {_instances_of(goal)}",
+        "create_endpoint",
+        EndpointName=names.endpoint,
+        EndpointConfigName=goal.config["EndpointConfigName"],
+        Tags=tag_list(names.tags | ({GENERATION: now} if now else {})),
+    )
+    yield _waiting(names, goal)
+
+
+def _change(names: Names, goal: Wanted, found: Found) -> Iterator[Step]:
+    """Tags; instances; what they run, after those that are added and before those that go."""
+    assert found.endpoint is not None  # noqa: S101  # else there is nothing to change
+    if tags := around.missing(names, found.endpoint_tags):
+        arn, what = found.endpoint["EndpointArn"], f"tags of endpoint {names.endpoint}"
+        yield sagemaker("~", what, "add_tags", ResourceArn=arn, Tags=tags)
+    count = _count(names, goal, found)
+    more = (_instances(found) or 0) < goal.instances
+    if more:
+        yield from count
+    if around.updated(goal, found):
+        yield from _update(names, goal, found)
+    if not more:
+        yield from count
+
+
+def _count(names: Names, goal: Wanted, found: Found) -> list[Step]:
     now = _instances(found)
-    scaled = goal.target is not None or found.foreign_scaling
-    if now is not None and now != goal.instances and not scaled:
-        yield sagemaker(
+    if goal.target is not None or found.foreign_scaling or now in (None, goal.instances):
+        return []
+    running = str((found.endpoint or {})["EndpointConfigName"])
+    return [
+        sagemaker(
             "~",
-            f"endpoint {name}: {now} -> {instances}",
+            f"endpoint {names.endpoint}: {now} -> {_instances_of(goal)}",
             "update_endpoint_weights_and_capacities",
-            EndpointName=name,
+            EndpointName=names.endpoint,
             DesiredWeightsAndCapacities=[
                 {"VariantName": VARIANT, "DesiredInstanceCount": goal.instances}
             ],
-        )
-        yield waiting
+        ),
+        dataclasses.replace(
+            _waiting(names, goal),
+            config=running if (now or 0) < goal.instances else goal.config["EndpointConfigName"],
+        ),
+    ]
+
+
+def _update(names: Names, goal: Wanted, found: Found) -> Iterator[Step]:
+    config = goal.config["EndpointConfigName"]
+    if _pauses_scaling(names, found):
+        yield _deregister(names, found, "while it changes, as AWS asks")
+    yield sagemaker(
+        "~",
+        f"endpoint {names.endpoint}: to {config}, {names.config.update.strategy}",
+        "update_endpoint",
+        EndpointName=names.endpoint,
+        EndpointConfigName=config,
+        RetainAllVariantProperties=True,  # the number of instances that scaling has chosen
+        DeploymentConfig=goal.rollout,
+    )
+    yield _waiting(names, goal)
+
+
+def _pauses_scaling(names: Names, found: Found) -> bool:
+    """Whether scaling must go for a while: AWS refuses another instance type under it."""
+    another = found.instance_type != names.config.instance_type
+    return another and found.scaling is not None
 
 
 def _instances(found: Found) -> int | None:
@@ -304,17 +234,24 @@ def _instances(found: Found) -> int | None:
     return None
 
 
+def _deregister(names: Names, found: Found, why: str) -> Step:
+    where = {one: (found.target or {})[one] for one in wanted.SCALED}
+    what = f"automatic scaling of {names.endpoint}, {why}"
+    service = "application-autoscaling"
+    return call("-", what, service, "deregister_scalable_target", **where)
+
+
 def _scaling(names: Names, goal: Wanted, found: Found) -> Iterator[Step]:
     service = "application-autoscaling"
+    if around.updated(goal, found) and _pauses_scaling(names, found):
+        found = dataclasses.replace(found, target=None, scaling=None)  # gone by then
     if goal.target is None or goal.scaling is None:
-        if found.target is not None and not found.foreign_scaling:
-            where = {one: found.target[one] for one in wanted.SCALED}
-            what = f"automatic scaling of {names.endpoint}"
-            yield call("-", what, service, "deregister_scalable_target", **where)
+        if found.scaling is not None:
+            yield _deregister(names, found, "which is not wanted any more")
         return
     scaling = names.config.autoscaling
     assert scaling is not None  # noqa: S101  # since there is a target
-    if found.target is None or not _agrees(goal.target, found.target):
+    if found.target is None or not around.agrees(goal.target, found.target):
         yield call(
             "+" if found.target is None else "~",
             f"automatic scaling of {names.endpoint}: {scaling.min} to {scaling.max} instances",
@@ -322,7 +259,7 @@ def _scaling(names: Names, goal: Wanted, found: Found) -> Iterator[Step]:
             "register_scalable_target",
             **goal.target,
         )
-    if found.scaling is None or not _agrees(goal.scaling, found.scaling):
+    if found.scaling is None or not around.agrees(goal.scaling, found.scaling):
         yield call(
             "+" if found.scaling is None else "~",
             f"target of {scaling.invocations_per_instance:g} invocations a minute of an instance",
@@ -332,21 +269,9 @@ def _scaling(names: Names, goal: Wanted, found: Found) -> Iterator[Step]:
         )
 
 
-def _dashboard(names: Names, goal: Wanted, found: Found) -> Iterator[Step]:
-    if found.dashboard != goal.dashboard:
-        yield call(
-            "+" if found.dashboard is None else "~",
-            f"dashboard {names.dashboard}",
-            "cloudwatch",
-            "put_dashboard",
-            DashboardName=names.dashboard,
-            DashboardBody=json.dumps(goal.dashboard),
-        )
-
-
 def _old_versions(goal: Wanted, found: Found) -> Iterator[Step]:
     """What no endpoint runs any more, once the new one is in service."""
-    for name in sorted(found.configs - {goal.config["EndpointConfigName"]}):
+    for name in sorted(found.configs.keys() - {goal.config["EndpointConfigName"]}):
         what = f"endpoint configuration {name}, which is not used any more"
         yield sagemaker("-", what, "delete_endpoint_config", EndpointConfigName=name)
     for name in sorted(found.models - {goal.model["ModelName"]}):
@@ -354,36 +279,23 @@ def _old_versions(goal: Wanted, found: Found) -> Iterator[Step]:
         yield sagemaker("-", what, "delete_model", ModelName=name)
 
 
-def _notes(names: Names, found: Found, archives: Archives) -> Iterator[str]:
+def _notes(names: Names, goal: Wanted, found: Found, archives: Archives) -> Iterator[str]:
     if archives.only_there:
         yield (
             f"{archives.only_there} archives at {names.models_url} are not in "
             f"{names.config.models}; they stay (mme models remove)"
         )
+    if archives.changed and found.endpoint:
+        yield (
+            "the old instances load the new archives, too, until they go, and an update that is "
+            "undone does not bring the old archives back: keep them"
+        )
+    now = _instances(found)
+    if goal.target is not None and now not in (None, goal.instances):
+        yield f"scaling has chosen {now} instances; instance_count is for a new endpoint"
     if names.config.autoscaling is None and found.foreign_scaling:
         yield "the endpoint is scaled by a policy that is not mme deploy's; it stays as it is"
-    if found.status == _STUCK:
-        yield f"the endpoint is {_STUCK}: AWS lets it only be deleted (mme destroy)"
-
-
-def _missing(names: Names, there: Mapping[str, str]) -> list[dict[str, str]]:
-    """Tags that are wanted and not there, or otherwise."""
-    return tag_list({key: value for key, value in names.tags.items() if there.get(key) != value})
-
-
-def _agrees(goal: Any, there: Any) -> bool:
-    """Whether all that is wanted is there; AWS adds fields of its own."""
-    if isinstance(goal, Mapping) and isinstance(there, Mapping):
-        return all(name in there and _agrees(value, there[name]) for name, value in goal.items())
-    if isinstance(goal, list) and isinstance(there, list):
-        # Their order is the service's.
-        return len(goal) == len(there) and all(
-            any(_agrees(one, other) for other in there) for one in goal
-        )
-    return bool(goal == there)
-
-
-def _indented(policy: Any) -> str:
-    """A policy as JSON, a line a statement."""
-    lines = ",\n".join(f"        {json.dumps(one)}" for one in policy["Statement"])
-    return f'      {{"Version": "{policy["Version"]}", "Statement": [\n{lines}\n      ]}}'
+    for name in names.undoing_alarms:
+        if found.alarms.get(name, {}).get("StateValue") == "ALARM":
+            yield f"alarm {name} rings: AWS undoes an update while it does"
+    yield from around.unused(names, goal, found)

@@ -85,7 +85,14 @@ def _observed(names: Names) -> list[Document]:
             ["*"],
             StringEquals={"cloudwatch:namespace": _NAMESPACES},
         ),
+        *_alarms(names),
     ]
+
+
+def _alarms(names: Names) -> list[Document]:
+    """To see those that undo an update, as the page "Auto-Rollback Configuration" asks."""
+    arns = [names.where.arn("cloudwatch", f"alarm:{name}") for name in names.undoing_alarms]
+    return [_allow("WatchAlarms", ["cloudwatch:DescribeAlarms"], arns)] if arns else []
 
 
 def _image(names: Names) -> list[Document]:

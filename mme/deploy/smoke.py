@@ -21,6 +21,7 @@ from mme.errors import CommandError
 _LOAD_SECONDS = 360.0  # the longest that SageMaker lets a model load
 _AGAIN_SECONDS = 2.0
 _WARM_TIMES = 10
+_TRIED = 5  # archives, until one can be read
 _MOST_BYTES = 256 * 1024**2  # of an archive that is fetched to see what it is
 _MOST_UNPACKED_BYTES = 1024**3
 _CONTENT_TYPE = "text/csv"
@@ -42,33 +43,69 @@ class Tried(NamedTuple):
     answer: str
 
 
-def first(aws: Aws, endpoint: str, bucket: str, prefix: str) -> Tried:
-    """Ask the first model of a prefix.
+def first(
+    aws: Aws,
+    endpoint: str,
+    bucket: str,
+    prefix: str,
+    say: Callable[[str], None],
+    target_model: str = "",
+) -> Tried | None:
+    """Ask the first model of a prefix whose archive can be read, of five at most.
+
+    Args:
+        aws: the account.
+        endpoint: to ask.
+        bucket: of the models.
+        prefix: before each key.
+        say: is told in a line why no model was asked: the image may serve what we cannot read.
+        target_model: to ask this one, whatever is there beside it.
+
+    Returns:
+        None where there is none that can be read.
 
     Raises:
-        CommandError: there is none, or it cannot be read, or does not answer.
+        CommandError: there is no archive, or one that can be read does not answer.
     """
-    s3 = aws.client("s3")
+    bad = []
+    for key, size in _chosen(aws, bucket, prefix, target_model):
+        try:
+            body = row(_fetch(aws, bucket, prefix + key, size))
+        except CommandError as error:
+            bad.append(f"{key}: {error}")
+        else:
+            return invoke(aws, endpoint, key, body)
+    say(
+        f"  no model was tried, for {'it' if len(bad) == 1 else f'all {len(bad)} looked at'} could "
+        f"not be read ({bad[0]}); try one: mme invoke {endpoint} --target-model NAME"
+    )
+    return None
+
+
+def _chosen(aws: Aws, bucket: str, prefix: str, target_model: str) -> list[tuple[str, int]]:
+    """Keys below the prefix, with sizes in bytes: of the one, or of the first that are small."""
+    small: list[tuple[str, int]] = []
+    large: list[tuple[str, int]] = []
     with one_line():
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        items = (item for page in pages for item in page.get("Contents", ()))
-        archives = (
-            item["Key"]
-            for item in items
-            if item["Key"].endswith(SUFFIX) and item["Size"] <= _MOST_BYTES
-        )
-        key = next(archives, None)
-        if key is None:
-            raise CommandError(
-                f"s3://{bucket}/{prefix} has no *{SUFFIX} to try: mme models add", status=1
-            )
-        archive = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    target_model = key.removeprefix(prefix)
-    try:
-        body = row(archive)
-    except CommandError as error:
-        raise CommandError(f"{target_model}: {error}", status=1) from None
-    return invoke(aws, endpoint, target_model, body)
+        pages = aws.client("s3").get_paginator("list_objects_v2")
+        pages = pages.paginate(Bucket=bucket, Prefix=prefix + target_model)
+        for item in (item for page in pages for item in page.get("Contents", ())):
+            key, size = item["Key"].removeprefix(prefix), item["Size"]
+            if key == target_model or (not target_model and key.endswith(SUFFIX)):
+                (small if size <= _MOST_BYTES else large).append((key, size))
+            if len(small) == _TRIED:
+                break
+    if not small and not large:
+        which = target_model or f"*{SUFFIX}"
+        raise CommandError(f"s3://{bucket}/{prefix} has no {which} to try: mme models add", 1)
+    return small or large[:1]
+
+
+def _fetch(aws: Aws, bucket: str, key: str, size: int) -> bytes:
+    if size > _MOST_BYTES:
+        raise CommandError(f"more than {_MOST_BYTES / 1e6:.0f} MB", status=1)
+    with one_line():
+        return bytes(aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
 def row(archive: bytes) -> str:

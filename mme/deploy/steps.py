@@ -88,10 +88,17 @@ Step = Call | Push | Upload | Wait | Clear | Remove
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Steps, one after another, and what should be known about them."""
+    """Steps, one after another.
+
+    Attributes:
+        steps: what is done.
+        notes: what should be known about it.
+        instances: how many there are afterwards.
+    """
 
     steps: list[Step]
     notes: list[str] = field(default_factory=list)
+    instances: int = 0
 
     def __str__(self) -> str:
         lines = [f"  {step.sign} {step.what}\n" for step in self.steps]

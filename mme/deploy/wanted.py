@@ -15,12 +15,30 @@ Parameters = dict[str, Any]
 POLICY = "xgboost-mme"  # the role's inline policy
 SCALED = ("ServiceNamespace", "ResourceId", "ScalableDimension")
 SCALING_POLICY = "invocations-per-instance"
-_KEPT_IMAGES = 5
+_UNTAGGED_DAYS = 14
 BLOCKED = dict.fromkeys(  # of public access to the bucket: all that there is
     ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
 )
 _MINUTE_SECONDS = 60
 _US_PER_MS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """The container's image.
+
+    Attributes:
+        uri: what SageMaker pulls.
+        local: its name in this machine's Docker, where it is pushed from here.
+    """
+
+    uri: str
+    local: str = ""
+
+    @property
+    def tag(self) -> str:
+        """In its repository."""
+        return self.uri.rpartition(":")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,32 +77,30 @@ class Wanted:
     dashboard: Parameters
 
 
-def wanted(names: Names, image_uri: str, own_image: bool, generation: str) -> Wanted:
+def wanted(names: Names, image: Image, generation: str = "") -> Wanted:
     """Work it out.
 
     Args:
         names: of the resources, with the configuration.
-        image_uri: what SageMaker is to pull.
-        own_image: it is in our repository.
+        image: what SageMaker is to pull.
         generation: another for each time that an archive was replaced by another of its name, so
             that new instances take over which have not loaded the old one.
     """
     config = names.config
-    alarms = _alarms(names)
-    model = _model(names, image_uri, generation)
+    model = _model(names, image.uri, generation)
     return Wanted(
-        repository=_repository(names) if own_image else None,
-        lifecycle=_LIFECYCLE if own_image else None,
+        repository=_repository(names) if image.local else None,
+        lifecycle=_LIFECYCLE if image.local else None,
         role=None if config.role else _role(names),
         permissions=None if config.role else policy.permissions(names),
         bucket=names.own_bucket,
         model=model,
         config=_config(names, model["ModelName"]),
         instances=config.instance_count,
-        rollout=_rollout(config, [name for name in alarms if name != names.alarm("memory")]),
+        rollout=_rollout(config, names.undoing_alarms),
         target=_target(names),
         scaling=_scaling(names),
-        alarms=alarms,
+        alarms=alarms(names),
         dashboard=dashboard.body(names),
     )
 
@@ -98,11 +114,12 @@ _LIFECYCLE: Parameters = {
     "rules": [
         {
             "rulePriority": 1,
-            "description": "Images that no deployment has used for long",
+            "description": "Layers and images that no tag names any more",
             "selection": {
-                "tagStatus": "any",
-                "countType": "imageCountMoreThan",
-                "countNumber": _KEPT_IMAGES,
+                "tagStatus": "untagged",
+                "countType": "sinceImagePushed",
+                "countUnit": "days",
+                "countNumber": _UNTAGGED_DAYS,
             },
             "action": {"type": "expire"},
         }
@@ -220,7 +237,8 @@ def _scaling(names: Names) -> Parameters | None:
     }
 
 
-def _alarms(names: Names) -> dict[str, Parameters]:
+def alarms(names: Names) -> dict[str, Parameters]:
+    """Of ``cloudwatch.put_metric_alarm``, by name."""
     wished = names.config.alarms
     found: dict[str, Parameters] = {}
     if wished.errors_per_minute is not None:

@@ -134,7 +134,7 @@ class Fleet:
                 where = flag(one.name) if given else f"{file}: {_path(one)}"
                 values[one.name] = _checked(values[one.name], one, where)
         fleet = cls(**values)
-        fleet._check_together(file or "mme plan")
+        fleet._check_together(f"{file}: " if file else "")
         return fleet
 
     @classmethod
@@ -150,14 +150,14 @@ class Fleet:
         path = f"{section}.{name}" if section else name
         raise CommandError(f"{file}: {path} is unknown; {where} {has} {', '.join(there)}{sections}")
 
-    def _check_together(self, file: str) -> None:
+    def _check_together(self, at: str) -> None:
         if not self.trace and not self.count:
-            raise CommandError(f"{file}: how many models? models.count, --models, or a trace")
+            raise CommandError(f"{at}how many models? models.count, --models, or a trace")
         if not self.trace and not self.rate:
-            raise CommandError(f"{file}: how many requests/s? traffic.rate, --rate, or a trace")
+            raise CommandError(f"{at}how many requests/s? traffic.rate, --rate, or a trace")
         if not self.memory_mb and not self.sample:
             raise CommandError(
-                f"{file}: what does a model take? models.memory_mb, --memory-mb, or --sample "
+                f"{at}what does a model take? models.memory_mb, --memory-mb, or --sample "
                 "MODEL.tar.gz to measure it"
             )
 

@@ -124,7 +124,7 @@ def _left(local: Local, name: str) -> Iterator[tuple[str, Any]]:
         ],
     )
     watch = local.client("cloudwatch")
-    alarms = watch.describe_alarms(AlarmNamePrefix=name)["MetricAlarms"]
+    alarms = watch.describe_alarms(AlarmNamePrefix=f"xgboost-mme-{name}-")["MetricAlarms"]
     yield "Alarm", [one["AlarmName"] for one in alarms]
     boards = watch.list_dashboards()["DashboardEntries"]
     yield "Dashboard", [one["DashboardName"] for one in boards if name in one["DashboardName"]]

@@ -13,7 +13,7 @@ from mme.deploy import command, executor
 from mme.deploy.config import Config
 from mme.deploy.names import TAG, Account, Names
 from mme.deploy.steps import Plan
-from tests.local.deploying import Project, asked_all_the_while
+from tests.local.deploying import IMAGE, Project, asked_all_the_while
 from tests.local.faulty import Faulty
 from tests.local.support import Local
 from tests.support import wait_until
@@ -50,7 +50,7 @@ def test_from_nothing_to_nothing(project: Project) -> None:
     assert '"Action": ["s3:GetObject"]' in planned
     assert project.left() == {}, "a plan only reads"
     done = project.well("deploy", "--yes")
-    assert "Houston_TX.tar.gz: [" in done, "the first model has answered"
+    assert "Houston_TX.tar.gz, asked with zeros: [" in done, "the first model has answered"
     assert "cold" in done
     assert set(project.left()) == {
         *("Endpoint", "EndpointConfig", "Model", "Bucket", "Role", "Alarm", "Dashboard", "Target")
@@ -265,7 +265,7 @@ def test_refused(project: Project, operation: str, code: str, text: str, line: s
 
 def test_endpoint_that_fails(project: Project) -> None:
     """An endpoint whose container does not start says so; mended, it is made anew."""
-    project.config["environment"] = {"MME_LANES": "many"}
+    project.config["environment"] = {"PYTHONHOME": "/nowhere"}
     line = project.fails("deploy", "--yes")
     assert "is Failed" in line
     assert "mme deploy again" in line
@@ -280,13 +280,48 @@ def test_update_that_is_undone(project: Project) -> None:
     """An update whose containers do not start is undone: it says so, and the old serves on."""
     project.well("deploy", "--yes")
     old = project.predict("Houston_TX")
-    project.config["environment"] = {"MME_LANES": "many"}
+    project.config["environment"] = {"PYTHONHOME": "/nowhere"}
     assert "was undone, and the old instances serve on" in project.fails("deploy", "--yes")
     assert project.predict("Houston_TX") == old
     project.config["environment"] = {}
     project.well("deploy", "--yes")
     left = project.left()
     assert (len(left["Model"]), len(left["EndpointConfig"])) == (1, 1)
+    project.well("destroy", "--yes")
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"instance_type": "ml.m5.lage"}, "there is no ml.m5.lage; did you mean ml.m5.large?"),
+        ({"models": "s3://nobody-has-this/x/"}, "NoSuchBucket"),
+        ({"environment": {"MME_SHARD": "1"}}, "did you mean MME_SHARDS?"),
+        ({"environment": {"MME_SHARDS": "many"}}, "MME_SHARDS is 'many'"),
+        ({"image": "docker.io/library/xgboost-mme:1"}, "SageMaker pulls from ECR"),
+        ({"image": IMAGE.replace("us-east-1", "eu-west-1")}, "in its own region"),
+    ],
+)
+def test_found_before_anything_is_made(project: Project, change: dict[str, Any], line: str) -> None:
+    """What AWS, or the container, would refuse later is refused at once."""
+    project.config |= change
+    assert line in project.fails("deploy", "--yes")
+    assert project.left() == {}
+
+
+def test_back_to_what_was_there(project: Project) -> None:
+    """After an update that was undone, the archives of before are served again by new instances."""
+    project.well("deploy", "--yes")
+    first = project.predict("Houston_TX")
+    project.put("Houston_TX", 7)
+    project.well("deploy", "--yes")
+    second = project.predict("Houston_TX")
+    project.put("Houston_TX", 8)
+    project.config["environment"] = {"PYTHONHOME": "/nowhere"}
+    project.fails("deploy", "--yes")
+    project.put("Houston_TX", 7)
+    project.config["environment"] = {}
+    assert "all-at-once" in project.well("deploy", "--yes")
+    assert project.predict("Houston_TX") == second != first
     project.well("destroy", "--yes")
 
 
@@ -316,10 +351,10 @@ MEDIA = "application/vnd.docker.distribution.manifest.v2+json"
 words = sys.argv[1:]
 if "inspect" in words:
     identity = open({identity!r}).read()
-    print(json.dumps([{{"Id": identity}}]) if "image" in words else "")
-elif "login" in words:
-    assert sys.stdin.read(), "a password"
+    print(json.dumps([{{"Id": identity, "Architecture": "amd64"}}]) if "image" in words else "")
 elif "push" in words:
+    (login,) = json.load(open(words[1] + "/config.json"))["auths"].values()
+    assert login["auth"], "a password"
     name, _, tag = words[-1].partition("/")[2].rpartition(":")
     digest = {{"digest": "sha256:" + tag}}
     manifest = json.dumps({{"schemaVersion": 2, "mediaType": MEDIA, "config": digest}})

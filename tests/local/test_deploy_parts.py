@@ -17,6 +17,7 @@ import pytest
 from mme import artifacts, aws, cli
 from mme.aws import Aws
 from mme.deploy import archives, smoke
+from mme.deploy.compare import difference
 from mme.deploy.names import TAG
 from mme.errors import CommandError
 from tests.local.faulty import Faulty, Request
@@ -110,7 +111,7 @@ def test_upload(account: Aws, bucket: str, tmp_path: Path, local: Local) -> None
     here = archives.local(
         fill(tmp_path, a=100, deep__er__b=5000, whole=part, parts=part + 1, more=2 * part + 9)
     )
-    assert archives.difference(here, {}).new == here
+    assert difference(account, bucket, "p/", here, {}).new == here
     archives.upload(account, bucket, "p/", here, TAGS)
     there = archives.remote(account, bucket, "p/")
     assert set(there) == {one.key for one in here}
@@ -118,7 +119,7 @@ def test_upload(account: Aws, bucket: str, tmp_path: Path, local: Local) -> None
     assert [there[f"{name}.tar.gz"].etag[32:] for name in ("a", "whole", "parts", "more")] == [
         *("", "", "-2", "-3")
     ]
-    assert archives.difference(here, there) == ([], [], here)
+    assert difference(account, bucket, "p/", here, there) == ([], [], here)
     for key in ("a.tar.gz", "more.tar.gz"):
         tags = local.client("s3").get_object_tagging(Bucket=bucket, Key=f"p/{key}")["TagSet"]
         assert {one["Key"]: one["Value"] for one in tags} == TAGS
@@ -126,12 +127,13 @@ def test_upload(account: Aws, bucket: str, tmp_path: Path, local: Local) -> None
     data = bytearray(changed.read_bytes())
     data[-1] ^= 1
     changed.write_bytes(data)
-    found = archives.difference(archives.local(tmp_path), there)
+    os.utime(changed, (0, 0))  # older than the object: its time says nothing
+    found = difference(account, bucket, "p/", archives.local(tmp_path), there)
     assert [one.key for one in found.changed] == ["more.tar.gz"]
     assert len(found.same) == len(here) - 1
     archives.upload(account, bucket, "p/", found.changed, TAGS)
     there = archives.remote(account, bucket, "p/")
-    assert not archives.difference(archives.local(tmp_path), there).changed
+    assert not difference(account, bucket, "p/", archives.local(tmp_path), there).changed
 
 
 def test_upload_throttled(faulty: Faulty, bucket: str, tmp_path: Path) -> None:
@@ -166,40 +168,49 @@ def test_upload_continues(faulty: Faulty, bucket: str, tmp_path: Path) -> None:
     assert set(there) == {"a.tar.gz", "c.tar.gz", "d.tar.gz"}
     assert "AbortMultipartUpload" in faulty.operations("s3")  # no parts are left to be paid for
     faulty.mend()
-    rest = archives.difference(here, there).new
+    rest = difference(Aws(), bucket, "", here, there).new
     assert [one.key for one in rest] == ["bad.tar.gz", "large.tar.gz"]
     archives.upload(Aws(), bucket, "", rest, TAGS)
-    assert archives.difference(here, archives.remote(Aws(), bucket, "")).same == here
+    there = archives.remote(Aws(), bucket, "")
+    assert difference(Aws(), bucket, "", here, there).same == here
 
 
-def test_upload_encrypted(account: Aws, bucket: str, tmp_path: Path, local: Local) -> None:
-    """A key is named for each object, in parts or not, and time tells what has changed."""
+def test_upload_encrypted(faulty: Faulty, bucket: str, tmp_path: Path, local: Local) -> None:
+    """A key is named for each object, in parts or not, and what is noted tells what has changed.
+
+    ETags are as S3 gives them for KMS, of nothing: the local S3's are of the content.
+    """
     key = "arn:aws:kms:us-east-1:123456789012:key/1234"
+    account = Aws()
     here = archives.local(fill(tmp_path, a=100, parts=archives.PART_BYTES + 1))
-    archives.upload(account, bucket, "", here, TAGS, key)
+    archives.upload(account, bucket, "p/", here, TAGS, key)
     for one in here:
-        head = local.client("s3").head_object(Bucket=bucket, Key=one.key)
+        head = local.client("s3").head_object(Bucket=bucket, Key=f"p/{one.key}")
         assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", key)
-    there = archives.remote(account, bucket, "")
-    assert archives.difference(here, there, kms=True).same == here
-    (older,) = [one for one in here if one.key == "a.tar.gz"]
-    newer = archives.Archive(older.key, older.path, older.size, there[older.key].modified + 1)
-    assert archives.difference([newer], there, kms=True).changed == [newer]
+    (local.state / "s3" / bucket / "p" / "dropped.tar.gz").write_bytes(b"\x1f\x8b")
+    there = archives.remote(account, bucket, "p/")
+    there = {key: one._replace(etag="0" * 32) for key, one in there.items()}
+    for file in tmp_path.iterdir():
+        os.utime(file)  # as a fresh checkout is: newer than the objects
+    assert difference(account, bucket, "p/", archives.local(tmp_path), there) == ([], [], here)
+    fill(tmp_path, dropped=2)
+    changed = tmp_path / "a.tar.gz"
+    changed.write_bytes(changed.read_bytes()[:-1] + b"\0")
+    os.utime(changed, (0, 0))
+    found = difference(account, bucket, "p/", archives.local(tmp_path), there)
+    assert [one.key for one in found.changed] == ["a.tar.gz", "dropped.tar.gz"]
+    faulty.fail("HeadObject", 403, "", times=1)
+    with pytest.raises(CommandError, match=r"has changed: .* needs the permission s3:GetObject"):
+        difference(account, bucket, "p/", archives.local(tmp_path), there)
 
 
-def test_encrypted_by_default(account: Aws, bucket: str, local: Local) -> None:
-    """A bucket that KMS encrypts by default is known as such; one that S3 encrypts is not."""
-    assert archives.by_kms(account, bucket, "arn:aws:kms:us-east-1:123456789012:key/1234")
-    assert not archives.by_kms(account, bucket, "")
-    for algorithm, expected in {"AES256": False, "aws:kms": True, "aws:kms:dsse": True}.items():
-        rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": algorithm}}
-        local.client("s3").put_bucket_encryption(
-            Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]}
-        )
-        assert archives.by_kms(account, bucket, "") is expected
-
-
-def test_remove(faulty: Faulty, bucket: str, tmp_path: Path, local: Local) -> None:
+def test_remove(
+    faulty: Faulty,
+    bucket: str,
+    tmp_path: Path,
+    local: Local,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Only what carries the endpoint's tag, below the prefix, goes; the rest is counted."""
     here = archives.local(fill(tmp_path, a=100, b=200, deep__c=300))
     account = Aws()
@@ -212,7 +223,9 @@ def test_remove(faulty: Faulty, bucket: str, tmp_path: Path, local: Local) -> No
         archives.remove(account, bucket, "p/", NAME)
     assert "s3:" in str(error.value) or "GetObjectTagging" in str(error.value)
     assert len(archives.remote(account, bucket, "p/")) == 4
+    capsys.readouterr()
     assert archives.remove(account, bucket, "p/", NAME) == (2, 2)
+    assert capsys.readouterr().out.startswith("  4 of 4 objects looked at, ")
     assert set(archives.remote(account, bucket, "p/")) == {"a.tar.gz", "dropped.tar.gz"}
     assert len(archives.remote(account, bucket, "other/")) == 3
 
@@ -224,9 +237,21 @@ def test_delete_many(faulty: Faulty, bucket: str) -> None:
 
 
 def test_no_bucket(account: Aws) -> None:
-    """A bucket that is not there is one line."""
-    with pytest.raises(CommandError, match=r"NoSuchBucket.*does not exist"):
-        archives.remote(account, "no-such-bucket-here", "")
+    """A bucket that is not there is one line, or empty for who takes things away."""
+    gone = "no-such-bucket-here"
+    with pytest.raises(CommandError, match=f"^bucket {gone} does not exist: make it, or"):
+        archives.remote(account, gone, "")
+    assert archives.remote(account, gone, "", absent_is_empty=True) == {}
+    assert archives.remove(account, gone, "", NAME) == (0, 0)
+
+
+def test_bucket_denied(faulty: Faulty, bucket: str) -> None:
+    """One that nobody may list is not taken for an empty one."""
+    faulty.fail("ListObjectsV2", 403, "AccessDenied", "no")
+    with pytest.raises(CommandError, match="needs the permission"):
+        archives.remote(Aws(), bucket, "", absent_is_empty=True)
+    with pytest.raises(CommandError, match="needs the permission"):
+        archives.remove(Aws(), bucket, "", NAME)
 
 
 # Smoke
@@ -234,11 +259,14 @@ def test_no_bucket(account: Aws) -> None:
 
 def test_smoke(account: Aws, endpoint: str) -> None:
     """The first model of the prefix is asked cold and warm, with a row that fits it."""
-    tried = smoke.first(account, endpoint, NAME, "p/")
+    said: list[str] = []
+    tried = smoke.first(account, endpoint, NAME, "p/", said.append)
+    assert tried is not None
     assert tried.target_model == "houston.tar.gz"
     assert np.isfinite(float(tried.answer.strip("[] \n")))
     assert tried.warm_ms > 0
     assert tried.warm_ms < tried.cold_ms < 1000 * SECONDS
+    assert not said
 
 
 def test_smoke_waits(faulty: Faulty, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,10 +293,73 @@ def test_smoke_of_a_bad_model(account: Aws, endpoint: str) -> None:
     assert '{"code' not in message
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models that an endpoint is asked for, which answers at once."""
+    asked: list[str] = []
+
+    def invoke(aws: Aws, endpoint: str, target_model: str, body: str) -> smoke.Tried:
+        del aws, endpoint
+        asked.append(f"{target_model} {body}")
+        return smoke.Tried(target_model, 2.0, 1.0, "0")
+
+    monkeypatch.setattr(smoke, "invoke", invoke)
+    return asked
+
+
+def test_smoke_chooses(
+    faulty: Faulty,
+    bucket: str,
+    local: Local,
+    model: bytes,
+    asked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An archive that cannot be read, for whatever reason, is passed over; one may be chosen."""
+    account, said = Aws(), list[str]()
+    models = {f"p/{name}.tar.gz": b"{}" for name in ("a-bad", "c-denied", "d-large")}
+    folder = local.bucket(bucket, models | {"p/e-good.tar.gz": model, "p/f-good.tar.gz": model})
+    (folder / "p" / "b-none.tar.gz").write_bytes(b"\x1f\x8b")
+    (folder / "p" / "d-large.tar.gz").write_bytes(b"\x1f\x8b" * 600_000)
+    (folder / "p" / "README").write_bytes(b"about them")
+    monkeypatch.setattr(smoke, "_MOST_BYTES", 1_000_000)
+
+    def denied(request: Request) -> bool:
+        return request.operation == "GetObject" and "denied" in request.path
+
+    faulty.fail(denied, 403, "AccessDenied", "no")
+    row = ",".join("0" * 6)
+    assert smoke.first(account, "any", bucket, "p/", said.append) is not None
+    assert smoke.first(account, "any", bucket, "p/", said.append, "f-good.tar.gz") is not None
+    assert asked == [f"e-good.tar.gz {row}", f"f-good.tar.gz {row}"]
+    assert not said
+    assert smoke.first(account, "any", bucket, "p/", said.append, "d-large.tar.gz") is None
+    assert "it could not be read (d-large.tar.gz: more than 1 MB)" in said[0]
+    with pytest.raises(CommandError, match=r"has no f-good to try"):
+        smoke.first(account, "any", bucket, "p/", said.append, "f-good")
+
+
+def test_smoke_of_another_image(
+    account: Aws, bucket: str, local: Local, model: bytes, asked: list[str]
+) -> None:
+    """Where none of five can be read there is a line, and no fault: others may read them."""
+    said: list[str] = []
+    bad = {f"p/{number}.tar.gz": b"{}" for number in range(5)}
+    local.bucket(bucket, bad | {"p/sixth.tar.gz": model})
+    assert smoke.first(account, "any", bucket, "p/", said.append) is None
+    (line,) = said
+    assert line.startswith(
+        "  no model was tried, for all 5 looked at could not be read (0.tar.gz: "
+    )
+    assert line.endswith("; try one: mme invoke any --target-model NAME")
+    assert "\n" not in line
+    assert not asked
+
+
 def test_smoke_of_nothing(account: Aws, bucket: str) -> None:
     """A prefix without archives says so."""
     with pytest.raises(CommandError, match=r"has no \*\.tar\.gz"):
-        smoke.first(account, "none", bucket, "")
+        smoke.first(account, "none", bucket, "", lambda _: None)
 
 
 # mme models
@@ -341,7 +432,7 @@ def scaled(local: Local, endpoint: str) -> Iterator[None]:
         "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
     }
     scaling.register_scalable_target(**where, MinCapacity=1, MaxCapacity=4)
-    names = {endpoint: f"{endpoint}-errors", f"{endpoint}-b": f"{endpoint}-b-errors"}
+    names = {one: f"xgboost-mme-{one}-errors" for one in (endpoint, f"{endpoint}-b")}
     for one, alarm in names.items():
         cloudwatch.put_metric_alarm(
             AlarmName=alarm,
@@ -381,7 +472,7 @@ def test_status(mme: Command, endpoint: str, local: Local) -> None:
     assert hour["loaded"] >= 1
     assert hour["loaded"] == hour["loaded_per_instance"]
     assert 0 < hour["memory_percent"] <= 100
-    assert [one["name"] for one in found["alarms"]] == [f"{endpoint}-errors"]
+    assert [one["name"] for one in found["alarms"]] == [f"xgboost-mme-{endpoint}-errors"]
     assert (found["scaling"]["min"], found["scaling"]["max"]) == (1, 4)
     assert found["notes"] == []
     out = mme("status")[1]

@@ -14,7 +14,7 @@ from mme.local.runtime.cache import ModelCache, Served, Surroundings, ask
 from mme.local.runtime.deployment import Variant
 from mme.local.runtime.wire import LostError, Part, Wire
 
-_START_POLL_SECONDS, _END_POLL_SECONDS = 0.02, 0.1
+_START_POLL_SECONDS, _END_POLL_SECONDS = 0.05, 0.1
 _PING_SECONDS = 2.0  # the platform's limit for an answer to /ping
 _BAD_PINGS = 3  # in a row, before an instance is replaced
 _FULL_SHARE, _LOW_SHARE = 0.95, 0.9  # of memory: models go from the first on, down to the second

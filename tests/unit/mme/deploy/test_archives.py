@@ -1,17 +1,19 @@
-"""The folder against the prefix: what is read, what is compared, and what is said of bad files."""
+"""The folder: what is read, what is said of bad files; and many things done at once."""
 
 import hashlib
 import os
 import time
+import types
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from boto3.s3 import transfer
 from botocore.stub import Stubber
 
 from mme.deploy import archives, parallel
-from mme.deploy.archives import PART_BYTES, Archive, Remote
+from mme.deploy.archives import PART_BYTES
 from mme.deploy.parallel import GoOn
 from mme.errors import CommandError
 
@@ -83,51 +85,6 @@ def test_etag(tmp_path: Path, size: int, parts: int) -> None:
     assert one.etag == f"{hashlib.md5(whole).hexdigest()}-{parts}"  # noqa: S324
 
 
-def test_difference(tmp_path: Path) -> None:
-    """New, of another size, of other content, and the same."""
-    here = [
-        archives.archive(put(tmp_path / name, GZIP + name.encode()), name)
-        for name in ("new.tar.gz", "size.tar.gz", "text.tar.gz", "same.tar.gz")
-    ]
-    new, size, content, same = here
-    there = {
-        size.key: Remote(size.etag, size.size + 1, 0.0),
-        content.key: Remote("0" * 32, content.size, 0.0),
-        same.key: Remote(same.etag, same.size, 0.0),
-        "only there.tar.gz": Remote("", 1, 0.0),
-    }
-    assert archives.difference(here, there) == ([new], [size, content], [same])
-
-
-def test_difference_by_time(tmp_path: Path) -> None:
-    """Where ETags say nothing, what was written after the object is another; S3 says the second."""
-    one = archives.archive(put(tmp_path / "a.tar.gz", GZIP), "a.tar.gz")
-    second = int(one.modified)
-    for modified, changed in {second: [], second + 1: [], second - 1: [one]}.items():
-        there = {one.key: Remote("whatever", one.size, float(modified))}
-        assert archives.difference([one], there, kms=True).changed == changed
-    there = {one.key: Remote("whatever", one.size + 1, second + 9.0)}
-    assert archives.difference([one], there, kms=True).changed == [one]
-
-
-def test_difference_of_many() -> None:
-    """100,000 archives are compared at once, and where sizes differ none is read."""
-    here = [Archive(f"{n}.tar.gz", Path("/nowhere"), n, 0.0) for n in range(100_000)]
-    there = {one.key: Remote("", one.size + one.size % 2, 1.0) for one in here[:50_000]}
-    begun = time.process_time()
-    found = archives.difference(here, there, kms=True)
-    assert time.process_time() - begun < 1
-    assert [len(some) for some in found] == [50_000, 25_000, 25_000]
-
-
-def test_a_file_that_went(tmp_path: Path) -> None:
-    """One that is gone when it must be read is one line."""
-    one = archives.archive(put(tmp_path / "a.tar.gz", GZIP), "a.tar.gz")
-    one.path.unlink()
-    with pytest.raises(CommandError, match=r"a\.tar\.gz: No such file"):
-        archives.difference([one], {one.key: Remote("0", one.size, 0.0)})
-
-
 def test_delete_errors() -> None:
     """An answer that lists what was not deleted is an error, in AWS's own shape of it."""
     client = boto3.client(
@@ -184,12 +141,34 @@ def test_each_interrupted() -> None:
     assert len(begun) < 1000
 
 
-def test_quiet_progress(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_progress(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without a terminal there is a line at the end, and now and then, of how far it is."""
-    with parallel.Progress(3) as progress:
+    with parallel.Progress(3, "archives uploaded") as progress:
         progress.advance()
         progress.advance()
     assert capsys.readouterr().out.startswith("  2 of 3 archives uploaded, ")
-    with parallel.Progress(3):
+    with parallel.Progress(3, "archives uploaded"):
         pass
+    with parallel.Progress(1, "archives compared", brief=True) as progress:
+        progress.advance()
     assert not capsys.readouterr().out
+    monkeypatch.setattr(parallel, "_QUIET_SECONDS", 0.0)
+    with parallel.Progress(2, "archives compared", brief=True) as progress:
+        progress.advance()
+        progress.advance()
+    assert [line[:30] for line in capsys.readouterr().out.splitlines()] == [
+        *("  1 of 2 archives compared, 0.", "  2 of 2 archives compared, 0."),
+        "  2 of 2 archives compared, 0.",
+    ]
+
+
+def test_parts_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where awscrt is installed, and boto3 would take its parts, ours are kept."""
+    crt = types.SimpleNamespace(s3=types.SimpleNamespace(is_optimized_for_system=lambda: True))
+    monkeypatch.setattr(transfer, "HAS_CRT", True)
+    monkeypatch.setattr(transfer, "awscrt", crt, raising=False)
+    monkeypatch.setattr(transfer, "has_minimum_crt_version", lambda _: True)
+    assert transfer._should_use_crt(transfer.TransferConfig())
+    assert not transfer._should_use_crt(archives._TRANSFER)

@@ -44,7 +44,7 @@ def test_everything() -> None:
         ({"volume_gb": -1}, "volume_gb: above zero"),
         ({"environment": {"A": 1}}, "environment.A is 1: it must be text"),
         ({"alarms": {"latency_ms": 0}}, "alarms.latency_ms: above zero"),
-        ({"tags": {"xgboost-mme:endpoint": "x"}}, "tags: xgboost-mme: is ours"),
+        ({"tags": {"xgboost-mme:endpoint": "x"}}, "tags: aws: is AWS's, and xgboost-mme: ours"),
         ({"tags": {"a": "b&c"}}, "tags: nine at most"),
         ({"tags": {str(number): "" for number in range(10)}}, "tags: nine at most"),
         (
@@ -53,6 +53,16 @@ def test_everything() -> None:
         ),
         ({"update": {"strategy": "fast"}}, "update.strategy: all-at-once, canary"),
         ({"update": {"step_percent": 60}}, "update.step_percent: 5 to 50"),
+        (
+            {"update": {"step_percent": 5, "strategy": "linear"}},
+            "update.step_percent: 5 to 50, and 10",
+        ),
+        ({"kms_key": "alias/x"}, "kms_key: an ARN"),
+        ({"alarms": {"notify": "x"}}, "alarms.notify: an ARN"),
+        ({"alarms": {"errors_per_minute": -1}}, "alarms.errors_per_minute: not below zero"),
+        ({"environment": {"my-var": "x"}}, "environment: names"),
+        ({"volume_gb": 513}, "volume_gb: 512 at most"),
+        ({"tags": {"aws:x": "x"}}, "tags: aws: is AWS's"),
         (
             {"update": {"strategy": "canary"}, "instance_count": 1},
             "update.strategy: a canary or steps need two",
@@ -101,6 +111,16 @@ def test_flags_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         parsed(*words)
     with pytest.raises(CommandError, match=r"there is no mme.toml: write one"):
         parsed()
+
+
+def test_name_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that makes nothing needs no more than a name."""
+    monkeypatch.chdir(tmp_path)
+    parser = argparse.ArgumentParser()
+    config.add_arguments(parser)
+    assert config.given(parser.parse_args(["--name", "a"])).name == "a"
+    with pytest.raises(CommandError, match="or give --name"):
+        config.given(parser.parse_args([]))
 
 
 def test_damaged_file(tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ from botocore.validate import ParamValidator
 from mme.deploy import demolition, planner, wanted
 from mme.deploy.archives import Archive
 from mme.deploy.found import GENERATION, Found
-from mme.deploy.names import TAG, Names
-from mme.deploy.planner import Archives, Image
-from mme.deploy.steps import Call, Clear, Plan, Push, Step, Upload, Wait
+from mme.deploy.names import TAG, Account, Names
+from mme.deploy.planner import Archives
+from mme.deploy.steps import Call, Clear, Push, Step, Upload, Wait
+from mme.deploy.wanted import Image
+from mme.errors import CommandError
 from tests.unit.mme.deploy.conftest import MOST, URI, names
 
 OURS = Image(uri="123456789012.dkr.ecr.eu-west-1.amazonaws.com/xgboost-mme/prices:abc", local="x")
@@ -27,12 +29,12 @@ def archive(tmp_path: Path, key: str, data: bytes = b"x") -> Archive:
     """An archive of the folder."""
     path = tmp_path / key
     path.write_bytes(data)
-    return Archive(key, path, len(data), 0.0)
+    return Archive(key, path, len(data))
 
 
 def after(which: Names, image: Image, generation: str = "", **changes: Any) -> Found:
     """What there is when all is as it is wanted."""
-    goal = wanted.wanted(which, image.uri, bool(image.local), generation)
+    goal = wanted.wanted(which, image, generation)
     tags = dict(which.tags)
     (variant,) = goal.config["ProductionVariants"]
     made = {
@@ -53,9 +55,10 @@ def after(which: Names, image: Image, generation: str = "", **changes: Any) -> F
                 {"VariantName": "AllTraffic", "DesiredInstanceCount": goal.instances}
             ],
         },
+        "instance_type": variant["InstanceType"],
         "endpoint_tags": tags | ({GENERATION: generation} if generation else {}),
         "models": frozenset({goal.model["ModelName"]}),
-        "configs": frozenset({goal.config["EndpointConfigName"]}),
+        "configs": {goal.config["EndpointConfigName"]: goal.instances},
         "target": goal.target,
         "scaling": goal.scaling,
         "alarms": goal.alarms,
@@ -73,7 +76,8 @@ def kinds(steps: list[Step]) -> list[str]:
 def test_nothing_changes(any_names: Names) -> None:
     """Where all is as wanted, there is no step."""
     for image in (OURS, THEIRS):
-        assert planner.plan(any_names, image, after(any_names, image), Archives()) == Plan([])
+        plan = planner.plan(any_names, image, after(any_names, image), Archives())
+        assert str(plan) == ""
 
 
 def test_from_nothing(any_names: Names, tmp_path: Path) -> None:
@@ -100,7 +104,7 @@ def test_calls_are_valid(any_names: Names) -> None:
         planner.plan(any_names, OURS, Found(), Archives()),
         planner.plan(changed, OURS, after(any_names, OURS), Archives()),
         planner.plan(any_names, OURS, after(changed, OURS), Archives()),
-        demolition.plan(any_names, after(any_names, OURS), 3),
+        demolition.plan(any_names, after(any_names, OURS), {any_names.made_bucket: 3}),
         planner.plan(any_names, OURS, old, Archives()),
     ]
     for plan in plans:
@@ -141,7 +145,8 @@ def inputs(service: str) -> dict[str, Any]:
                 *("delete_endpoint_config", "delete_model"),
             ],
         ),
-        ({"alarms": {"latency_ms": 5}}, ["put_metric_alarm"]),
+        ({"alarms": {"latency_ms": 5}}, ["put_metric_alarm", "put_role_policy"]),
+        ({"alarms": {"memory_percent": 5}}, ["put_metric_alarm"]),
         (
             {"autoscaling": {"min": 1, "max": 4, "invocations_per_instance": 9}},
             ["register_scalable_target", "put_scaling_policy"],
@@ -165,7 +170,7 @@ def test_what_is_not_wanted_any_more() -> None:
         alarms={"latency_ms": 5}, autoscaling={"min": 1, "max": 4, "invocations_per_instance": 9}
     )
     steps = kinds(planner.plan(names(), THEIRS, after(before, THEIRS), Archives()).steps)
-    assert steps == ["delete_alarms", "deregister_scalable_target"]
+    assert steps == ["delete_alarms", "deregister_scalable_target", "put_role_policy"]
 
 
 def test_scaled_by_itself() -> None:
@@ -204,6 +209,11 @@ def test_alarm_that_told_somebody() -> None:
     there = after(names(**told), THEIRS)
     plan = planner.plan(names(alarms={"latency_ms": 5}), THEIRS, there, Archives())
     assert kinds(plan.steps) == ["put_metric_alarm"]
+    silent = after(names(alarms={"latency_ms": 5}), THEIRS)
+    for alarm in silent.alarms.values():
+        del alarm["AlarmActions"]  # as AWS may leave out what is empty
+    again = planner.plan(names(alarms={"latency_ms": 5}), THEIRS, silent, Archives())
+    assert not again.steps
 
 
 def test_new_archives(tmp_path: Path) -> None:
@@ -241,6 +251,125 @@ def test_failed_endpoint() -> None:
     assert next(one.config for one in steps if isinstance(one, Wait)) == ""
 
 
+def test_fewer_instances_after_a_failure() -> None:
+    """A new endpoint begins with as many instances as are wanted now."""
+    there = after(names(instance_count=3), THEIRS)
+    assert there.endpoint is not None
+    there.endpoint["EndpointStatus"] = "Failed"
+    steps = planner.plan(names(instance_count=1), THEIRS, there, Archives()).steps
+    anew = ["delete_endpoint_config", "create_endpoint_config", "create_endpoint", "Wait"]
+    assert kinds(steps) == ["delete_endpoint", "Wait", *anew]
+
+
+def test_failed_endpoint_is_made_with_all_that_it_had(tmp_path: Path) -> None:
+    """What is made anew has its generation from the start, and its scaling again."""
+    scaled = names(autoscaling={"min": 1, "max": 9, "invocations_per_instance": 9})
+    there = after(scaled, THEIRS)
+    assert there.endpoint is not None
+    there.endpoint["EndpointStatus"] = "Failed"
+    here = Archives(changed=[archive(tmp_path, "a.tar.gz")])
+    steps = planner.plan(scaled, THEIRS, there, here).steps
+    (made,) = [one for one in steps if isinstance(one, Call) and one.operation == "create_endpoint"]
+    now = planner.generation(there, here)
+    assert {"Key": GENERATION, "Value": now} in made.parameters["Tags"]
+    assert "register_scalable_target" in kinds(steps)
+
+
+def test_stuck_endpoint() -> None:
+    """An endpoint that AWS lets only be deleted is said to be so."""
+    there = after(names(), THEIRS)
+    assert there.endpoint is not None
+    there.endpoint["EndpointStatus"] = "UpdateRollbackFailed"
+    with pytest.raises(CommandError, match="only be deleted; mme destroy") as raised:
+        planner.plan(names(), THEIRS, there, Archives())
+    assert raised.value.status == 1
+
+
+def test_back_to_what_was_there(tmp_path: Path) -> None:
+    """Whoever puts the archives of before back has instances replaced, too."""
+    here = Archives(changed=[archive(tmp_path, "a.tar.gz")])
+    first = planner.generation(after(names(), THEIRS), here)
+    other = planner.generation(after(names(), THEIRS, generation=first), here)
+    assert first != other
+
+
+def test_permissions_while_both_run() -> None:
+    """Until the new instances have taken over, the role may do what the old ones need, too."""
+    moved = names(models="s3://theirs/models/")
+    there = after(names(), THEIRS)
+    steps = planner.plan(moved, THEIRS, there, Archives()).steps
+    puts = [one for one in steps if isinstance(one, Call) and one.operation == "put_role_policy"]
+    both, only = (json.loads(one.parameters["PolicyDocument"])["Statement"] for one in puts)
+    order = kinds(steps)
+    assert order.index("put_role_policy") < order.index("update_endpoint")
+    assert order.index("Wait") < len(order) - 1 - order[::-1].index("put_role_policy")
+    assert {json.dumps(one["Resource"]) for one in both} >= {
+        json.dumps(one["Resource"]) for one in there.permissions["Statement"] + only
+    }
+    assert len({one["Sid"] for one in both}) == len(both)
+    # Interrupted between the two: no wider still, and narrowed in the end.
+    between = after(names(), THEIRS, permissions={"Version": "2012-10-17", "Statement": both})
+    again = kinds(planner.plan(moved, THEIRS, between, Archives()).steps)
+    assert again.count("put_role_policy") == 1
+    assert again.index("Wait") < again.index("put_role_policy")
+
+
+def test_another_instance_type_under_scaling() -> None:
+    """AWS refuses another type while a policy is registered: it goes, and comes back."""
+    scaled = {"autoscaling": {"min": 1, "max": 9, "invocations_per_instance": 9}}
+    there = after(names(**scaled), THEIRS)
+    larger = names(**scaled, instance_type="ml.m5.xlarge")
+    steps = kinds(planner.plan(larger, THEIRS, there, Archives()).steps)
+    order = [
+        *("deregister_scalable_target", "update_endpoint", "Wait"),
+        *("register_scalable_target", "put_scaling_policy"),
+    ]
+    assert [one for one in steps if one in order] == order
+    tuned = names(**scaled, environment={"MME_LANES": "8"})
+    steps = kinds(planner.plan(tuned, THEIRS, there, Archives()).steps)
+    assert "deregister_scalable_target" not in steps
+
+
+def test_more_instances_before_the_update() -> None:
+    """A canary needs two instances: they are there before the update, fewer come after it."""
+    there = after(names(instance_count=1), THEIRS)
+    more = names(instance_count=2, environment={"A": "b"}, update={"strategy": "canary"})
+    steps = planner.plan(more, THEIRS, there, Archives()).steps
+    order = ["update_endpoint_weights_and_capacities", "Wait", "update_endpoint", "Wait"]
+    assert [one for one in kinds(steps) if one in order] == order
+    assert there.endpoint is not None
+    waits = [one.config for one in steps if isinstance(one, Wait)]
+    assert waits[0] == there.endpoint["EndpointConfigName"] != waits[1]
+
+
+def test_what_others_are_given_for() -> None:
+    """A role and a bucket of ours that are not used any more are named, and go at the end."""
+    there = after(names(), THEIRS)
+    given = names(models="s3://theirs/models/", role="arn:aws:iam::123456789012:role/theirs")
+    notes = " ".join(planner.plan(given, THEIRS, there, Archives()).notes)
+    assert f"role {names().role} was made for this endpoint" in notes
+    assert f"bucket {names().made_bucket} was made for this endpoint" in notes
+    gone = kinds(demolition.plan(given, there, {names().made_bucket: 1}).steps)
+    assert {"Clear", "Remove", "delete_role"} <= set(gone)
+
+
+def test_alarm_that_rings() -> None:
+    """An alarm that would undo the update at once is named."""
+    rings = names(alarms={"errors_per_minute": 5})
+    there = after(rings, THEIRS)
+    there.alarms[rings.alarm("errors")]["StateValue"] = "ALARM"
+    (note,) = planner.plan(rings, THEIRS, there, Archives()).notes
+    assert "rings" in note
+
+
+def test_other_regions() -> None:
+    """What is the same in all regions has the region in its name."""
+    here, there = names(), Names(Account("aws", "us-east-1", "123456789012"), names().config)
+    assert here.role != there.role
+    assert here.dashboard != there.dashboard
+    assert here.made_bucket != there.made_bucket
+
+
 def test_image_is_pushed_once() -> None:
     """An image that is in the repository is not pushed again; another is."""
     there = after(names(), OURS)
@@ -262,18 +391,28 @@ def test_uploads_carry_the_tag(tmp_path: Path) -> None:
 
 def test_destroy_what_there_is() -> None:
     """Only what there is goes; without anything there is no step."""
-    assert demolition.plan(names(), Found(), 0) == Plan([])
-    steps = demolition.plan(names(), Found(bucket=dict(names().tags)), 3).steps
+    assert str(demolition.plan(names(), Found(), {})) == ""
+    steps = demolition.plan(
+        names(), Found(bucket=dict(names().tags)), {names().made_bucket: 3}
+    ).steps
     assert [type(one).__name__ for one in steps] == ["Clear", "Remove"]
     theirs = names(models="s3://theirs/models/")
-    steps = demolition.plan(theirs, after(theirs, THEIRS), 0).steps
+    steps = demolition.plan(theirs, after(theirs, THEIRS), {}).steps
     assert not [one for one in steps if isinstance(one, Clear)]
+
+
+def test_destroy_logs() -> None:
+    """What the containers wrote stays, which is said, unless it is to go, too."""
+    assert "--logs" in str(demolition.plan(names(), Found(), {}, has_logs=True))
+    steps = demolition.plan(names(), Found(), {}, has_logs=True, with_logs=True).steps
+    assert kinds(steps) == ["delete_log_group"]
+    valid(steps[0])  # type: ignore[arg-type]  # a call
 
 
 def test_long_names() -> None:
     """Names keep within AWS's limits, whatever the endpoint is called."""
     long = names(name="A" + "b" * 62)
-    goal = wanted.wanted(long, URI, own_image=True, generation="")
+    goal = wanted.wanted(long, OURS)
     assert long.own_bucket is not None
     assert len(long.own_bucket) <= 63
     assert long.own_bucket == long.own_bucket.lower()
