@@ -29,7 +29,7 @@ def nothing() -> State:
     """Right after the start."""
     return {
         "now": time.time(),
-        "version": "0.4.0",
+        "version": "0.5.0",
         "region": "us-east-1",
         "endpoints": [],
         "series": {},
@@ -59,7 +59,7 @@ def endpoint(name: str, status: str, instances: list[State], **known: Any) -> St
     variant = {
         "name": "AllTraffic",
         "weight": 1.0,
-        "image": "xgboost-mme:0.4.0",
+        "image": "xgboost-mme:0.5.0",
         "instance_type": "ml.m5.large",
         "multi_model": True,
         "cache": True,

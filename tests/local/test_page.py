@@ -76,7 +76,7 @@ def test_nothing_yet(page: Page) -> None:
     page.wait_text("none", "No endpoint yet")
     assert page.text("shell") == 'eval "$(mme local env)"'
     assert not any(page[part].is_displayed() for part in ("endpoint", "residents", "failed"))
-    assert page.text("about") == "0.4.0 · us-east-1"
+    assert page.text("about") == "0.5.0 · us-east-1"
 
 
 def test_first_endpoint(page: Page, tmp_path: Path) -> None:
