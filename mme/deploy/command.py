@@ -139,11 +139,8 @@ def _costs(names: Names, plan: Plan) -> str:
         month = known.month(wanted.instance_type, 1)
     except CommandError:
         return ""
-    scaled = (
-        f", {wanted.autoscaling.max} ${wanted.autoscaling.max * month:,.0f}"
-        if wanted.autoscaling
-        else ""
-    )
+    most = wanted.autoscaling.max if wanted.autoscaling else count
+    scaled = f", {most} of them ${most * month:,.0f}" if most > count else ""
     return (
         f"{count} x {wanted.instance_type} are about ${count * month:,.0f} a month{scaled}; twice "
         f"that while an update runs. By a price list of {known.date}, not AWS's own (mme plan)"

@@ -183,7 +183,7 @@ def _hour(found: Mapping[str, Any]) -> dict[str, str]:
         f"p90 {of('latency_p90_ms', ',.1f', ' ms')}",
         "cold, waited": f"p90 {of('cold_wait_p90_ms', ',.0f', ' ms')}",
         "cache hits": of("cache_hit_percent", ".1f", " %"),
-        "models loaded": f"{of('loaded')}, {of('loaded_per_instance')} an instance",
+        "models loaded": f"{of('loaded')}, {of('loaded_per_instance', ',.4g')} an instance",
         "memory": of("memory_percent", ".1f", " % of the fullest instance"),
     }
 
