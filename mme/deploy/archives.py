@@ -2,11 +2,10 @@
 
 import contextlib
 import datetime
-import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urlencode
@@ -42,22 +41,30 @@ class Archive:
     key: str
     path: Path
     size: int
+    _read: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    @functools.cached_property
+    # Not functools.cached_property, which before Python 3.12 computes one at a time, of all.
+
+    @property
     def etag(self) -> str:
         """What S3 calls the content: MD5, or where it is uploaded in parts, that of the parts'."""
-        if self.size <= PART_BYTES:
-            return self.md5
+        if "etag" not in self._read:
+            self._read["etag"] = self.md5 if self.size <= PART_BYTES else self._of_parts()
+        return self._read["etag"]
+
+    @property
+    def md5(self) -> str:
+        """Of the content, in hex."""
+        if "md5" not in self._read:
+            with one_file(self.path) as file:
+                self._read["md5"] = _md5(file, self.size).hexdigest()
+        return self._read["md5"]
+
+    def _of_parts(self) -> str:
         with one_file(self.path) as file:
             parts = [_md5(file, PART_BYTES).digest() for _ in range(-(-self.size // PART_BYTES))]
         whole = hashlib.md5(b"".join(parts), usedforsecurity=False)
         return f"{whole.hexdigest()}-{len(parts)}"
-
-    @functools.cached_property
-    def md5(self) -> str:
-        """Of the content, in hex."""
-        with one_file(self.path) as file:
-            return _md5(file, self.size).hexdigest()
 
 
 class Remote(NamedTuple):
