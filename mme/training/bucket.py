@@ -1,21 +1,21 @@
 """The places in S3 that training uses: listed, filled, and archives copied between them."""
 
 import csv
-import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from mme import aws
 from mme.errors import CommandError
+from mme.local.aws.objects import SCHEME, split_url
 from mme.training.fit import SUFFIX
 
 T = TypeVar("T")
-R = TypeVar("R")
-_SCHEME = "s3://"
 _ABSENT = ("404", "NoSuchKey", "NotFound")
 DIGEST = "mme-digest"  # of an object's metadata: what its model was made from
 
@@ -33,15 +33,15 @@ class Place(NamedTuple):
         Raises:
             CommandError: it is none, or a whole bucket.
         """
-        bucket, _, prefix = url.removeprefix(_SCHEME).partition("/")
-        if not url.startswith(_SCHEME) or not bucket or not prefix.strip("/"):
+        bucket, prefix = split_url(url)
+        if not url.startswith(SCHEME) or not bucket or not prefix.strip("/"):
             raise CommandError(f"{option} must be s3://BUCKET/PREFIX/, and is {url!r}")
         return cls(bucket, prefix.rstrip("/") + "/")
 
     @property
     def url(self) -> str:
         """As ``s3://bucket/prefix/``."""
-        return f"{_SCHEME}{self.bucket}/{self.prefix}"
+        return f"{SCHEME}{self.bucket}/{self.prefix}"
 
     def below(self, name: str) -> "Place":
         """A folder of it."""
@@ -82,46 +82,48 @@ class Bucket:
             if not one["Key"].endswith("/")
         ]
 
-    def fill(self, place: Place, files: Mapping[str, Callable[[], bytes]]) -> int:
+    def fill(self, place: Place, files: Iterable[Path]) -> int:
         """Put files there that are not there; how many were put.
 
         Args:
-            place: where.
-            files: what makes each one's bytes, by name.
+            place: where, for these very files: what is of the same name and size is the same.
+            files: what to put.
         """
-        there = {entry.key: entry.etag for entry in self.entries(place)}
+        there = {entry.key: entry.size for entry in self.entries(place)}
+        missing = [
+            file for file in files if there.get(f"{place.prefix}{file.name}") != file.stat().st_size
+        ]
 
-        def put(name: str) -> bool:
-            key, body = f"{place.prefix}{name}", files[name]()
-            if there.get(key) == f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"':
-                return False
-            self._client.put_object(Bucket=place.bucket, Key=key, Body=body)
-            return True
+        def put(file: Path) -> None:
+            key = f"{place.prefix}{file.name}"
+            alone = TransferConfig(use_threads=False)  # we are many already
+            self._client.upload_file(str(file), place.bucket, key, Config=alone)
 
-        return sum(in_parallel(put, files))
+        _in_parallel(put, missing)
+        return len(missing)
 
-    def copy_archives(self, source: Place, target: Place) -> tuple[int, int]:
+    def archives(self, place: Place) -> dict[str, Entry]:
+        """The objects ``*.tar.gz`` of a place, by what their keys have behind it."""
+        return {
+            entry.key[len(place.prefix) :]: entry
+            for entry in self.entries(place)
+            if entry.key.endswith(SUFFIX)
+        }
+
+    def copy_archives(self, source: Place, target: Place) -> tuple[set[str], int]:
         """Copy ``*.tar.gz`` from one place to another, those that are not there already.
 
         Returns:
-            How many are there now of the source's, and how many of them were copied.
+            The source's, which all are there now, and how many of them were copied.
         """
-        there = {entry.key: (entry.etag, entry.size) for entry in self.entries(target)}
-        found = [entry for entry in self.entries(source) if entry.key.endswith(SUFFIX)]
-
-        def copy(entry: Entry) -> None:
-            name = entry.key[len(source.prefix) :]
-            self.copy(source, name, target)
-
+        found, there = self.archives(source), self.archives(target)
         missing = [
-            entry
-            for entry in found
-            if there.get(target.prefix + entry.key[len(source.prefix) :])
-            != (entry.etag, entry.size)
+            name
+            for name, entry in found.items()
+            if name not in there or there[name][1:] != entry[1:]
         ]
-        for _ in in_parallel(copy, missing):
-            pass
-        return len(found), len(missing)
+        _in_parallel(lambda name: self.copy(source, name, target), missing)
+        return set(found), len(missing)
 
     def copy(self, source: Place, name: str, target: Place, digest: str | None = None) -> None:
         """Copy one object inside S3; with a digest, that is its metadata."""
@@ -149,16 +151,17 @@ class Bucket:
     def metrics(self, place: Place) -> Iterator[dict[str, str]]:
         """The rows of all hosts' tables."""
         for entry in self.entries(place):
-            if entry.key[len(place.prefix) :].startswith("metrics-"):
+            name = entry.key[len(place.prefix) :]
+            if name.startswith("metrics-") and name.endswith(".csv"):  # a group may begin so
                 body = self._client.get_object(Bucket=place.bucket, Key=entry.key)["Body"].read()
                 yield from csv.DictReader(io.StringIO(body.decode(), newline=""))
 
 
-def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """The results of a function that mostly waits for S3; the first error ends it."""
+def _in_parallel(work: Callable[[T], None], items: Iterable[T]) -> None:
+    """Do what mostly waits for S3; the first error ends it, unlike ``mme.deploy.parallel.each``."""
     with ThreadPoolExecutor(aws.CONNECTIONS) as pool:
         try:
-            return list(pool.map(work, items))
+            list(pool.map(work, items))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -27,8 +27,8 @@ class Parameters:
     objective: str = "reg:squarederror"
     max_depth: int = 5
     eta: float = 0.2
-    gamma: float = 4
-    min_child_weight: float = 6
+    gamma: float = 4.0
+    min_child_weight: float = 6.0
     subsample: float = 0.8
     seed: int = 42
 
@@ -119,17 +119,25 @@ def train_one(group: Group, recipe: Recipe) -> Trained | Failed:
 
 
 def _check(group: Group) -> None:
-    name = group.name
+    check_size(group.name, len(group.rows))
+    if not np.isfinite(group.labels).all():
+        raise ValueError(f"{group.target} is missing or infinite in some rows")
+
+
+def check_size(name: str, rows: int) -> None:
+    """Refuse a group that cannot have a model, whatever its rows are.
+
+    Raises:
+        ValueError: its name cannot be an archive's, or it has too few rows.
+    """
     if not name:
         raise ValueError("the group has no name")
     if name[0] in "-." or "/" in name or not name.isprintable():
         raise ValueError("the group's name cannot be a file's name")
     if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
         raise ValueError(f"the group's name is over {_LONGEST_NAME_BYTES} bytes")
-    if len(group.rows) < _FEWEST_ROWS:
-        raise ValueError(f"{len(group.rows)} rows; a model needs {_FEWEST_ROWS} at least")
-    if not np.isfinite(group.labels).all():
-        raise ValueError(f"{group.target} is missing or infinite in some rows")
+    if rows < _FEWEST_ROWS:
+        raise ValueError(f"{rows} rows; a model needs {_FEWEST_ROWS} at least")
 
 
 def _fit(group: Group, recipe: Recipe) -> tuple[bytes, float]:

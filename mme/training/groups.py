@@ -1,6 +1,6 @@
 """All groups of a frame through joblib, here or on a cluster."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,11 +36,16 @@ def train_groups(
         early_stopping: end a training after so many rounds without a better validation error.
         jobs: processes at once; -1 is one a CPU.
     """
+    recipe = Recipe(parameters, rounds, early_stopping)
+    return train_each(groups_of(frame, by, target), recipe, jobs)
+
+
+def train_each(groups: Iterable[Group], recipe: Recipe, jobs: int) -> Iterator[Trained | Failed]:
+    """Train a model for each of some groups, through joblib, as ``train_groups`` does."""
     import joblib  # the image, whose `mme train` imports this, has neither it nor pandas
     from joblib.parallel import get_active_backend
 
-    recipe = Recipe(parameters, rounds, early_stopping)
-    tasks = (joblib.delayed(train_one)(group, recipe) for group in groups_of(frame, by, target))
+    tasks = (joblib.delayed(train_one)(group, recipe) for group in groups)
     backend, _ = get_active_backend()
     streams = "generator_unordered" if backend.supports_return_generator else "list"
     yield from joblib.Parallel(n_jobs=jobs, return_as=streams)(tasks)

@@ -12,89 +12,47 @@ from tqdm import tqdm
 from mme.errors import CommandError
 from mme.training.files import replace
 from mme.training.fit import SUFFIX, Failed, Recipe, Trained
-from mme.training.groups import train_groups
+from mme.training.groups import train_each
+from mme.training.metrics import Row, as_csv, say_failed
+from mme.training.table import Table
 
 
 def run(args: argparse.Namespace, recipe: Recipe) -> int:
     """Train, write the archives and the metrics table; status 1 when a group failed."""
     begun = time.perf_counter()
-    frame = read(args.data, args.by, args.target)
-    results = train_groups(
-        frame,
-        args.by,
-        args.target,
-        recipe.parameters,
-        recipe.rounds,
-        recipe.early_stopping,
-        args.jobs,
-    )
-    progress = tqdm(results, total=frame[args.by].nunique(dropna=False), unit="model", disable=None)
+    table = Table(args.by, args.target)
+    table.read(args.data, str(args.data))
+    if not table.seen:
+        raise CommandError(f"{args.data} has no rows")
+    bad = table.failed()
+    if len(bad) == len(table):
+        raise CommandError(bad[0].reason)
+    results = train_each(table.groups(), recipe, args.jobs)
+    progress = tqdm(results, total=len(table) - len(bad), unit="model", disable=None)
     quiet = progress.disable  # no terminal; asked now, since a bar that has ended is disabled, too
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        table, failed = _write(progress, args.out)
+        rows = _write(progress, bad, args.out)
     except OSError as error:
         raise CommandError(f"{args.out} cannot be written: {error.strerror}", status=1) from None
-    if len(table):
-        sys.stdout.write(table.to_string(index=False) + "\n")
+    trained = sorted(row for row in rows if row.bytes is not None)
+    failed = {row.model: row.failed for row in rows if row.bytes is None}
+    if trained:
+        shown = pd.DataFrame(trained).drop(columns="failed")
+        sys.stdout.write(shown.to_string(index=False) + "\n")
     if quiet:
         seconds = time.perf_counter() - begun
-        sys.stdout.write(f"{len(table)} models, {len(failed)} failed, {seconds:.1f} s\n")
-    for failure in sorted(failed, key=lambda failure: failure.name):
-        sys.stderr.write(f"mme train: {failure.name!r} failed: {failure.reason}\n")
+        sys.stdout.write(f"{len(trained)} models, {len(failed)} failed, {seconds:.1f} s\n")
+    say_failed(failed, str(args.out / "metrics.csv"))
     return 1 if failed else 0
 
 
-def read(data: Path, by: str, target: str) -> pd.DataFrame:
-    """A CSV file whose groups keep the text they are.
-
-    Raises:
-        CommandError: it cannot be read, or has not the columns.
-    """
-    try:
-        # The group stays the text it is: 007 is not 7, and NA is Namibia. A mark keeps pandas from
-        # reading it as a missing value, which it does after converters, too.
-        frame = pd.read_csv(data, converters={by: "={}".format}, low_memory=False)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise CommandError(f"{data} cannot be read: {reason}") from None
-    missing = [name for name in (by, target) if name not in frame]
-    if missing:
-        there = ", ".join(map(str, frame.columns))
-        raise CommandError(f"{data} has no column {' or '.join(missing)}; it has {there}")
-    if by == target:
-        raise CommandError(f"--by and --target are both {by}")
-    if frame.empty:
-        raise CommandError(f"{data} has no rows")
-    if frame.shape[1] == len((by, target)):
-        raise CommandError(f"{data} has no features beside {by} and {target}")
-    frame[by] = frame[by].str.removeprefix("=")
-    numbers = frame.select_dtypes("number")
-    words = [str(name) for name in frame.columns if name != by and name not in numbers]
-    if words:
-        raise CommandError(f"columns must be numbers, and are not: {', '.join(words)}")
-    return frame
-
-
-def _write(results: Iterable[Trained | Failed], out: Path) -> tuple[pd.DataFrame, list[Failed]]:
-    """Write each archive as it comes, and at the end the table of all; that, and who failed."""
-    rows, failed = [], []
+def _write(results: Iterable[Trained | Failed], bad: list[Failed], out: Path) -> list[Row]:
+    """Write each archive as it comes, and at the end the table of all."""
+    rows = list(map(Row.of, bad))
     for result in results:
-        if isinstance(result, Failed):
-            failed.append(result)
-            continue
-        replace(out / f"{result.name}{SUFFIX}", result.archive)
-        rows.append(
-            {
-                "model": result.name,
-                "rows": result.rows,
-                "rmse": round(result.rmse, 4),
-                "seconds": round(result.seconds, 4),
-                "bytes": len(result.archive),
-            }
-        )
-    table = pd.DataFrame(rows, columns=["model", "rows", "rmse", "seconds", "bytes"]).sort_values(
-        "model"
-    )
-    replace(out / "metrics.csv", table.to_csv(index=False).encode())
-    return table, failed
+        if isinstance(result, Trained):
+            replace(out / f"{result.name}{SUFFIX}", result.archive)
+        rows.append(Row.of(result))
+    replace(out / "metrics.csv", as_csv(rows))
+    return rows

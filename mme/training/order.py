@@ -1,6 +1,7 @@
 """What SageMaker asks of a training container: the files below ``input/config``, checked."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -152,7 +153,10 @@ def _value(name: str, text: str, kind: type) -> Any:
             return text.lower() == "true"
         raise OrderError(f"hyperparameter {name} is {text!r}: it must be true or false")
     try:
-        return kind(text)
+        value = kind(text)
+        if kind is float and not math.isfinite(value):
+            raise ValueError  # no number either
+        return value
     except ValueError:
         what = "a whole number" if kind is int else "a number"
         raise OrderError(f"hyperparameter {name} is {text!r}: it must be {what}") from None

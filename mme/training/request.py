@@ -1,7 +1,8 @@
 """What CreateTrainingJob is asked, as plain data."""
 
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mme.training.fit import Recipe
@@ -23,6 +24,10 @@ class Fleet:
         volume_gb: of each instance.
         max_run_seconds: of a job.
         spot: on spare capacity; it is waited for as long again.
+        subnets: of the VPC that they run in, if any.
+        security_groups: of theirs there; with subnets only.
+        kms_key: that encrypts their disks and what they write, if any.
+        tags: of the jobs, by name.
     """
 
     role: str
@@ -31,6 +36,10 @@ class Fleet:
     volume_gb: int
     max_run_seconds: int
     spot: bool
+    subnets: Sequence[str] = ()
+    security_groups: Sequence[str] = ()
+    kms_key: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def hyperparameters(by: str, target: str, recipe: Recipe, skip_failed: bool) -> dict[str, str]:
@@ -62,6 +71,22 @@ def request(
         "S3Uri": data,
         "S3DataDistributionType": "ShardedByS3Key",
     }
+    output = {"S3OutputPath": f"{work}output", "CompressionType": "NONE"}
+    instances_of = {
+        "InstanceType": fleet.instance_type,
+        "InstanceCount": instances,
+        "VolumeSizeInGB": fleet.volume_gb,
+    }
+    more: dict[str, Any] = {}
+    if fleet.kms_key:
+        output["KmsKeyId"] = instances_of["VolumeKmsKeyId"] = fleet.kms_key
+    if fleet.subnets:
+        more["VpcConfig"] = {
+            "Subnets": list(fleet.subnets),
+            "SecurityGroupIds": list(fleet.security_groups),
+        }
+    if fleet.tags:
+        more["Tags"] = [{"Key": key, "Value": value} for key, value in fleet.tags.items()]
     return {
         "RoleArn": fleet.role,
         "AlgorithmSpecification": {
@@ -79,15 +104,12 @@ def request(
                 "DataSource": {"S3DataSource": source},
             }
         ],
-        "OutputDataConfig": {"S3OutputPath": f"{work}output", "CompressionType": "NONE"},
-        "ResourceConfig": {
-            "InstanceType": fleet.instance_type,
-            "InstanceCount": instances,
-            "VolumeSizeInGB": fleet.volume_gb,
-        },
+        "OutputDataConfig": output,
+        "ResourceConfig": instances_of,
         "StoppingCondition": stopping,
         "CheckpointConfig": {"S3Uri": f"{work}checkpoints"},
         "EnableManagedSpotTraining": fleet.spot,
+        **more,
     }
 
 

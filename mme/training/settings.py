@@ -7,6 +7,8 @@ from typing import Any, Self
 
 from mme.errors import CommandError
 
+ROOT = "MME_TRAIN_ROOT"
+
 
 def _setting(variable: str, default: Any, help_text: str) -> Any:
     return field(default=default, metadata={"variable": variable, "help": help_text})
@@ -17,7 +19,7 @@ class Settings:
     """What the environment may change. docs/03-settings.md is made from this class."""
 
     root: Path = _setting(
-        "MME_TRAIN_ROOT",
+        ROOT,
         Path("/opt/ml"),
         "The folder that the platform lays out: `input/`, `model/`, `checkpoints/`, `output/`.",
     )

@@ -5,9 +5,10 @@ import ctypes
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 
 from mme.training.fit import Failed, Group, Recipe, Trained, train_one
 from mme.training.order import OrderError
@@ -16,6 +17,14 @@ _PR_SET_PDEATHSIG = 1
 _LOOK_SECONDS = 0.2  # between two looks at whether to stop
 _THREADS = "OMP_NUM_THREADS"
 _AHEAD = 4  # groups for each process that are handed over before they are needed
+_KILLED = (
+    "a training process was killed, most likely for want of memory: take a larger instance, or "
+    "fewer processes at once (MME_TRAIN_JOBS)"
+)
+
+
+Task = tuple[Group, str]
+Done = tuple[Trained | Failed, str]
 
 
 class StoppedError(Exception):
@@ -23,9 +32,12 @@ class StoppedError(Exception):
 
 
 def train_all(
-    groups: Iterator[tuple[Group, str]], recipe: Recipe, jobs: int, stopping: Callable[[], bool]
-) -> Iterator[tuple[Trained | Failed, str]]:
+    groups: Iterator[Task], recipe: Recipe, jobs: int, stopping: Callable[[], bool]
+) -> Iterator[Done]:
     """Train groups in whatever order they are done.
+
+    When a process is killed, what was in flight is trained again, each group apart: one that kills
+    its process then, too, has failed.
 
     Args:
         groups: with a word each, which is returned with the result.
@@ -35,29 +47,61 @@ def train_all(
 
     Raises:
         StoppedError: it is to stop; no process is left, and what they were at is lost.
-        OrderError: a process was killed.
+        OrderError: all that was in flight kills its process.
     """
-    with _single_threaded(), contextlib.ExitStack() as stack:
+    with _single_threaded():
+        while lost := (yield from _pooled(groups, recipe, jobs, stopping)):
+            failed = 0
+            for task in lost:
+                if (yield from _pooled(iter([task]), recipe, 1, stopping)):
+                    failed += 1
+                    yield Failed(task[0].name, _KILLED), task[1]
+            if failed == len(lost) > 1:  # nothing can be trained here
+                raise OrderError(_KILLED)
+
+
+def _pooled(
+    groups: Iterator[Task], recipe: Recipe, jobs: int, stopping: Callable[[], bool]
+) -> Generator[Done, None, list[Task]]:
+    """Train groups until all are done, or a process is killed: those that were in flight."""
+    with contextlib.ExitStack() as stack:
         pool = ProcessPoolExecutor(
             # Not a fork: the libraries have threads.
             *(jobs, multiprocessing.get_context("spawn"), _begin, (os.getpid(),))
         )
-        stack.callback(_end, pool)
-        pending: dict[Future[Trained | Failed], str] = {}
+        stack.callback(_end, pool, multiprocessing.active_children())
+        pending: dict[Future[Trained | Failed], Task] = {}
         more = True
         while more or pending:
             if stopping():
                 raise StoppedError
             while more and len(pending) < _AHEAD * jobs:
-                try:
-                    group, word = next(groups)
-                except StopIteration:
+                if (task := next(groups, None)) is None:
                     more = False
                     break
-                pending[_submit(pool, group, recipe)] = word
+                pending[_submit(pool, task[0], recipe)] = task
             done, _ = wait(pending, _LOOK_SECONDS, FIRST_COMPLETED)
-            for future in done:
-                yield _result(future), pending.pop(future)
+            lost = [future for future in done if _is_lost(future)]
+            for future in done.difference(lost):
+                yield future.result(), pending.pop(future)[1]
+            if lost:
+                if stopping():  # a signal to all of us
+                    raise StoppedError
+                return list(pending.values())
+    return []
+
+
+def _submit(pool: ProcessPoolExecutor, group: Group, recipe: Recipe) -> "Future[Trained | Failed]":
+    try:
+        return pool.submit(train_one, group, recipe)
+    except BrokenProcessPool as error:
+        future: Future[Trained | Failed] = Future()
+        future.set_exception(error)
+        return future
+
+
+def _is_lost(future: "Future[Trained | Failed]") -> bool:
+    return isinstance(future.exception(), BrokenProcessPool)
 
 
 @contextlib.contextmanager
@@ -78,39 +122,20 @@ def _single_threaded() -> Iterator[None]:
             os.environ[_THREADS] = before
 
 
-def _submit(pool: ProcessPoolExecutor, group: Group, recipe: Recipe) -> "Future[Trained | Failed]":
-    try:
-        return pool.submit(train_one, group, recipe)
-    except BrokenProcessPool:
-        raise _killed() from None
-
-
-def _result(future: "Future[Trained | Failed]") -> Trained | Failed:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise _killed() from None
-
-
-def _killed() -> OrderError:
-    return OrderError(
-        "a training process was killed, most likely for want of memory: take a larger instance, or "
-        "fewer processes at once (MME_TRAIN_JOBS)"
-    )
-
-
 def _begin(parent: int) -> None:
-    """In a worker: a signal to all of us is for the parent, and so is its end for us."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    """In a worker: Ctrl-C is for the parent, and its end is ours.
+
+    SIGTERM must end us: with it the pool ends its other processes when one was killed, and waits.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
 
-def _end(pool: ProcessPoolExecutor) -> None:
-    """Leave no process, whatever it is at."""
-    pool.shutdown(wait=False, cancel_futures=True)
+def _end(pool: ProcessPoolExecutor, others: list[BaseProcess]) -> None:
+    """Leave no process of the pool, whatever it is at."""
     for process in multiprocessing.active_children():
-        process.kill()
-    pool.shutdown(wait=True)
+        if process not in others:
+            process.kill()
+    pool.shutdown(wait=True, cancel_futures=True)

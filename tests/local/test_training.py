@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import numpy as np
+import pandas as pd
 import pytest
 import xgboost
 from botocore.exceptions import ClientError
@@ -23,11 +24,12 @@ from mme.train import Trained, train_groups
 from tests.local.conftest import Start
 from tests.local.faulty import Faulty, Request
 from tests.local.support import ROLE, SECONDS, Local
-from tests.support import wait_until
+from tests.support import alive, wait_until
 
 CITIES = ("Chicago_IL", "Houston_TX")
 FEW = 3
 REASON = f"{FEW} rows; a model needs 10 at least"
+ENDLESS = "Check failed: valid: Input data contains `inf` or a value too large"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/xgboost-mme:latest"
 Run = Callable[..., tuple[int, str, str]]
 
@@ -65,12 +67,18 @@ def run(
     return run
 
 
+def frame() -> pd.DataFrame:
+    """The houses of three cities, one of a name like a table's."""
+    return make_houses((*CITIES, "metrics-x"), houses=40)
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Two cities' houses, and a third city with too few."""
-    frame = make_houses((*CITIES, "Few_TX"), houses=40)
-    few = frame[frame.city == "Few_TX"].index[FEW:]
-    frame.drop(index=few).to_csv(tmp_path / "houses.csv", index=False)
+    """Those, a city with too few, and one that only training finds to be wrong."""
+    few, endless = make_houses(("Few_TX",), FEW), make_houses(("Inf_TX",), 40)
+    pd.concat([frame(), few, endless.assign(LOT_ACRES=np.inf)]).to_csv(
+        tmp_path / "houses.csv", index=False
+    )
     return tmp_path / "houses.csv"
 
 
@@ -89,15 +97,19 @@ def jobs(local: Local, prefix: str) -> list[dict[str, Any]]:
 
 
 def test_all_in_one_job(local: Local, run: Run, bucket: str, data: Path) -> None:
-    """One job on two hosts: an archive a group in the prefix, an endpoint over it, and no more."""
+    """One job on two hosts: an archive a group in the prefix, an endpoint over it, and no more.
+
+    Again it is found; where its results were deleted, or are to go elsewhere, it is made anew.
+    """
     status, out, err = run(str(data), "--instances", "2")
     assert status == 1
-    assert err == f"mme train: 'Few_TX' failed: {REASON}\n"
-    assert f"2 models at s3://{bucket}/models/, 2 of them new, 1 failed" in out
-    frame = make_houses((*CITIES, "Few_TX"), houses=40)
+    few, endless = err.splitlines()
+    assert few == f"mme train: 'Few_TX' failed: {REASON}"
+    assert endless.startswith(f"mme train: 'Inf_TX' failed: {ENDLESS}")
+    assert out.endswith(f"3 models at s3://{bucket}/models/, 3 of them new, 2 failed\n")
     expected = {
         f"{one.name}.tar.gz": one.archive
-        for one in train_groups(frame[frame.city != "Few_TX"], "city", "PRICE", jobs=1)
+        for one in train_groups(frame(), "city", "PRICE", jobs=1)
         if isinstance(one, Trained)
     }
     assert keys(local, bucket, "models/") == sorted(expected)
@@ -123,14 +135,29 @@ def test_all_in_one_job(local: Local, run: Run, bucket: str, data: Path) -> None
             "events"
         ]
     ]
-    assert f"mme train: 'Few_TX' failed: {REASON}" in lines
+    assert endless in lines
 
+    s3 = local.client("s3")
+    s3.put_object(Bucket=bucket, Key="models/Old.tar.gz", Body=b"older")
     status, out, _ = run(str(data), "--instances", "2")
-    assert (status, "0 of them new, 1 failed" in out) == (1, True)
+    assert (status, "0 of them new, 2 failed; 1 older archives remain there" in out) == (1, True)
     assert len(jobs(local, bucket[:20])) == 1
+    for key in ("models/Old.tar.gz", f"models/{CITIES[0]}.tar.gz"):
+        s3.delete_object(Bucket=bucket, Key=key)
+    for key in keys(local, bucket, "models-training/"):
+        s3.delete_object(Bucket=bucket, Key=f"models-training/{key}")
+    status, out, _ = run(str(data), "--instances", "2")
+    assert (status, "3 models" in out, "1 of them new, 2 failed" in out) == (1, True, True)
+    elsewhere = f"s3://{bucket}/other/"
+    status, out, _ = run(str(data), "--output", elsewhere, "--rounds", "25")
+    assert (status, f"3 models at {elsewhere}, 3 of them new" in out) == (1, True)
+    names = [one["TrainingJobName"] for one in jobs(local, bucket[:20])]
+    assert [name.removeprefix(names[0]) for name in names[:2]] == ["", "-2"]
+    assert not names[2].startswith(names[0])
 
     local.create(bucket, f"{bucket}/models")
-    row = frame[frame.city == CITIES[1]].drop(columns=["city", "PRICE"]).iloc[:1]
+    houses = frame()
+    row = houses[houses.city == CITIES[1]].drop(columns=["city", "PRICE"]).iloc[:1]
     line = ",".join(map(str, row.to_numpy()[0])).encode()
     with tarfile.open(fileobj=io.BytesIO(expected["Houston_TX.tar.gz"])) as tape:
         member = tape.extractfile("xgboost-model")
@@ -143,8 +170,9 @@ def test_all_in_one_job(local: Local, run: Run, bucket: str, data: Path) -> None
 
 def test_interrupted(local: Local, bucket: str, tmp_path: Path) -> None:
     """Ctrl-C leaves the job running, and says so; the same command goes on with that very job."""
-    frame = make_houses([f"g{number:03}" for number in range(30)], houses=30)
-    frame.to_csv(tmp_path / "h.csv", index=False)
+    make_houses([f"g{number:03}" for number in range(30)], houses=30).to_csv(
+        tmp_path / "h.csv", index=False
+    )
     words = [
         *(sys.executable, "-m", "mme", "train", str(tmp_path / "h.csv"), "--on", "sagemaker"),
         *("--by", "city", "--target", "PRICE", "--output", f"s3://{bucket}/models/"),
@@ -166,14 +194,21 @@ def test_interrupted(local: Local, bucket: str, tmp_path: Path) -> None:
 
 def test_one_job_a_model(local: Local, run: Run, bucket: str, data: Path) -> None:
     """One job a model, two at once: what failed is named, what is there is not trained again."""
-    status, out, err = run(str(data), "--one-job-a-model", "--concurrency", "2", "--spot")
+    status, out, err = run(
+        *(str(data), "--one-job-a-model", "--concurrency", "2", "--spot"),
+        *("--subnets", "subnet-1", "--security-groups", "sg-1", "--tags", "team=x"),
+    )
     assert status == 1
-    assert "2 models" in out
-    assert err.startswith(f"mme train: 'Few_TX' failed: training job {bucket[:20]}-Few-TX-")
-    assert f"Failed: AlgorithmError: 1 of 1 groups failed: 'Few_TX': {REASON}, exit code: 1" in err
-    assert keys(local, bucket, "models/") == sorted(f"{city}.tar.gz" for city in CITIES)
+    assert "3 models" in out
+    few, endless = err.splitlines()
+    assert few == f"mme train: 'Few_TX' failed: {REASON}"
+    job = f"training job {bucket[:20]}-Inf-TX-"
+    assert endless.startswith(f"mme train: 'Inf_TX' failed: {job}")
+    assert f"Failed: AlgorithmError: 1 of 1 groups failed: 'Inf_TX': {ENDLESS}" in endless
+    archives = sorted(f"{city}.tar.gz" for city in (*CITIES, "metrics-x"))
+    assert keys(local, bucket, "models/") == archives
     found = jobs(local, bucket[:20])
-    assert len(found) == 3
+    assert len(found) == 4
     assert all(one["EnableManagedSpotTraining"] for one in found)
     for one in found:
         at_once = [
@@ -184,8 +219,8 @@ def test_one_job_a_model(local: Local, run: Run, bucket: str, data: Path) -> Non
         assert len(at_once) <= 2
     local.client("s3").delete_object(Bucket=bucket, Key=f"models/{CITIES[0]}.tar.gz")
     status, out, _ = run(str(data), "--one-job-a-model", "--concurrency", "2", "--spot")
-    assert (status, "2 models" in out, "1 of them new" in out) == (1, True, True)
-    assert len(jobs(local, bucket[:20])) == 4  # the one that failed was tried once more
+    assert (status, "3 models" in out, "1 of them new" in out) == (1, True, True)
+    assert len(jobs(local, bucket[:20])) == 5  # the one that failed was tried once more
 
 
 def test_data_that_is_there(
@@ -195,9 +230,9 @@ def test_data_that_is_there(
 
     Where a permission is missing, one line says which, and the job is not made again afterwards.
     """
-    frame = make_houses(CITIES, houses=20)
+    houses = make_houses(CITIES, houses=20)
     s3 = local.client("s3")
-    for number, (_, group) in enumerate(frame.groupby("city")):
+    for number, (_, group) in enumerate(houses.groupby("city")):
         body = group.to_csv(index=False).encode()
         s3.put_object(Bucket=bucket, Key=f"data/{number}.csv", Body=body)
     words = ("--data", f"s3://{bucket}/data/", "--instances", "2", "--rounds", "3")
@@ -220,7 +255,7 @@ def test_data_that_is_there(
         assert throttled.hits == 2
         assert faulty.operations("sagemaker").count("CreateTrainingJob") == 1
     monkeypatch.setenv("AWS_ENDPOINT_URL", local.url)
-    s3.put_object(Bucket=bucket, Key="data/2.csv", Body=frame.to_csv(index=False).encode())
+    s3.put_object(Bucket=bucket, Key="data/2.csv", Body=houses.to_csv(index=False).encode())
     status, _, err = run(*words)
     assert status == 1
     assert "in objects of two instances: each object must hold whole groups" in err
@@ -233,7 +268,7 @@ def request(bucket: str, job: str, **changes: Any) -> dict[str, Any]:
         "TrainingJobName": job,
         "RoleArn": ROLE,
         "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
-        "HyperParameters": {"by": "city", "target": "PRICE", "rounds": "100"},
+        "HyperParameters": {"by": "city", "target": "PRICE", "rounds": "300"},
         "InputDataConfig": [{"ChannelName": "train", "DataSource": {"S3DataSource": source}}],
         "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/out"},
         "ResourceConfig": {
@@ -269,7 +304,7 @@ def test_stopped_and_gone_on(local: Local, bucket: str) -> None:
     kept = s3.list_objects_v2(Bucket=bucket, Prefix="checkpoints/")["Contents"]
     before = {one["Key"]: one["ETag"] for one in kept if one["Key"].endswith(".json")}
     assert 10 <= len(before) < 60
-    rest = {"rounds": "100", "by": "city", "target": "PRICE"}
+    rest = {"rounds": "300", "by": "city", "target": "PRICE"}
     sagemaker.create_training_job(**request(bucket, f"{bucket}-b", HyperParameters=rest))
     done = sagemaker.describe_training_job(TrainingJobName=f"{bucket}-b")
     assert done["TrainingJobStatus"] == "Completed"
@@ -333,27 +368,15 @@ def test_killed(start_local: Start, tmp_path: Path) -> None:
     sagemaker = local.client("sagemaker")
     sagemaker.create_training_job(**request("killed", "killed"))
     wait_until(lambda: keys(local, "killed", "checkpoints/"), SECONDS, "checkpoints")
-    root = next((tmp_path / "state" / "training" / "killed").iterdir())
+    root = tmp_path / "state" / "training" / "killed" / "algo-1"
     assert json.loads((root / "input" / "config" / "resourceconfig.json").read_text())["hosts"]
+    pid = int(root.with_name("algo-1.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)  # so that it cannot end by itself, as it would soon
+    assert str(root).encode() in Path(f"/proc/{pid}/environ").read_bytes()
     local.stop(signal.SIGKILL)
-
-    def trainers() -> list[Path]:
-        return [
-            process
-            for process in Path("/proc").glob("[0-9]*/environ")
-            if str(root).encode() in _read(process)
-        ]
-
-    wait_until(lambda: not trainers(), SECONDS, "no process of the job")
     again = start_local(state=tmp_path / "state")
+    assert not alive([pid])
     found = again.client("sagemaker").describe_training_job(TrainingJobName="killed")
     assert found["TrainingJobStatus"] == "Failed"
     assert "mme local was killed while the job ran" in found["FailureReason"]
     assert not (tmp_path / "state" / "training").exists()
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError:
-        return b""

@@ -1,6 +1,7 @@
 """One instance of a training job: its ``/opt/ml`` laid out, and ``mme train`` in it."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from mme.training.order import CHANNELS, HYPERPARAMETERS, RESOURCES
 
 STOP_SECONDS = 120.0  # from SIGTERM to SIGKILL, as the platform has it
 _POLL_SECONDS = 0.02
+_LEFT_SECONDS = 5.0  # that the kernel may take to end what was killed
 
 
 class Host:
@@ -83,6 +85,7 @@ class Host:
                 env=os.environ | environment,
                 start_new_session=True,
             )
+        _pid_file(self.root).write_text(str(self._process.pid))
 
     @property
     def status(self) -> int | None:
@@ -110,3 +113,22 @@ class Host:
             if time.monotonic() > give_up:
                 process.kill()
             await asyncio.sleep(_POLL_SECONDS)
+
+
+def end_left(root: Path) -> None:
+    """End the processes of a host that an earlier process of ours has left, before its folder goes.
+
+    They end by themselves, too, but not at once.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(_pid_file(root).read_text())
+        ours = f"MME_TRAIN_ROOT={root.resolve()}\0".encode()
+        give_up = time.monotonic() + _LEFT_SECONDS
+        # Until they are gone: the number may be somebody else's by now, but not with this folder.
+        while ours in Path(f"/proc/{pid}/environ").read_bytes() and time.monotonic() < give_up:
+            os.killpg(pid, signal.SIGKILL)  # it has a session of its own
+            time.sleep(_POLL_SECONDS)
+
+
+def _pid_file(root: Path) -> Path:
+    return root.with_name(f"{root.name}.pid")

@@ -19,7 +19,8 @@ from mme.local.training.plan import Plan, shared_out
 from mme.local.training.storage import JobError, Seen
 
 logger = logging.getLogger(__name__)
-_LOOK_SECONDS = 0.1  # between two looks at the hosts, and copies of their checkpoints
+_LOOK_SECONDS = 0.1  # between two looks at the hosts
+_SYNC_SECONDS = 0.5  # between two copies of their checkpoints
 _SHUTDOWN_SECONDS = 8.0  # for hosts to end when we do
 
 
@@ -74,7 +75,7 @@ class Job:
             await self._end(_SHUTDOWN_SECONDS)
             self._become(documents.failed(self.document, f"InternalServerError: {error}"))
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
             self._over.set()
 
     @property
@@ -147,6 +148,7 @@ class Job:
             JobError: one failed.
         """
         give_up = time.monotonic() + self.plan.max_run_seconds
+        synced = time.monotonic()
         in_time = True  # also when it ends while it is looked at
         for host in self._hosts:
             host.start()
@@ -156,7 +158,9 @@ class Job:
             statuses = [host.status for host in self._hosts]
             if any(statuses) or None not in statuses:  # one has failed, or all have ended
                 break
-            await asyncio.to_thread(self._sync)
+            if time.monotonic() - synced > _SYNC_SECONDS:
+                await asyncio.to_thread(self._sync)
+                synced = time.monotonic()
             in_time = time.monotonic() < give_up
         bad = [host for host in self._hosts if host.status]
         await self._end()

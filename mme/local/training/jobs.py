@@ -11,6 +11,7 @@ from mme.local.control.resources import TRAINING_JOB, Fields
 from mme.local.control.store import Store
 from mme.local.training import document as documents
 from mme.local.training.document import CHANGING
+from mme.local.training.host import end_left
 from mme.local.training.job import Job
 
 LOGS = "@training"  # in the place of an endpoint's name, which has no such letter
@@ -36,7 +37,9 @@ class Jobs:
         self._running: dict[str, tuple[Job, asyncio.Task[None]]] = {}
 
     def restore(self) -> None:
-        """Fail the jobs that a process left which was killed; its processes ended with it."""
+        """Fail the jobs that a process left which was killed, and end what is left of them."""
+        for root in self._folder.glob("*/*/"):
+            end_left(root)
         shutil.rmtree(self._folder, ignore_errors=True)
         for found in self._store.all(TRAINING_JOB.key):
             if found["TrainingJobStatus"] in CHANGING:

@@ -82,7 +82,7 @@ def test_a_model_a_group(data: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     archives = sorted(path.name for path in (tmp_path / "out").glob("*.tar.gz"))
     assert archives == sorted(f"{city}.tar.gz" for city in CITIES)
     table = pd.read_csv(tmp_path / "out" / "metrics.csv")
-    assert list(table.columns) == ["model", "rows", "rmse", "seconds", "bytes"]
+    assert list(table.columns) == ["model", "rows", "rmse", "seconds", "bytes", "failed"]
     assert list(table.model) == sorted(CITIES)
     assert list(table.rows) == [200] * 3
     for row in table.itertuples():
@@ -136,6 +136,8 @@ def test_groups_that_fail(data: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         "mme train: 'Small_TX' failed: 3 rows; a model needs 10 at least",
         f"mme train: '{'x' * 249}' failed: the group's name is over 248 bytes",
     ]
+    table = pd.read_csv(tmp_path / "out" / "metrics.csv", keep_default_na=False, index_col="model")
+    assert table.failed["Small_TX"] == "3 rows; a model needs 10 at least"
     assert len(list((tmp_path / "out").glob("*.tar.gz"))) == len(CITIES)
     assert not list(tmp_path.glob("evil*"))
     assert not list((tmp_path / "out").glob(".*"))
@@ -244,10 +246,16 @@ def test_as_a_library() -> None:
         (["DATA", "--by", "city", "--target", "PRICE", "--rounds", "0"], "must be 1 or more"),
         (["DATA", "--by", "city", "--target", "PRICE", "--early-stopping", "0"], "1 or more"),
         (["DATA", "--by", "city", "--target", "PRICE", "--jobs", "0"], "--jobs must not be 0"),
-        (["RAGGED", "--by", "city", "--target", "PRICE"], "Expected 2 fields in line 3, saw 3"),
+        (["RAGGED", "--by", "city", "--target", "PRICE"], "expected 3 fields in line 3, saw 4"),
+        (["COMMAS", "--by", "city", "--target", "PRICE"], "expected 3 fields in line 2, saw 4"),
+        (["TWICE", "--by", "city", "--target", "PRICE"], "has two columns of one name"),
         (["EMPTY", "--by", "city", "--target", "PRICE"], "has no rows"),
         (["BARE", "--by", "city", "--target", "PRICE"], "has no features beside city and PRICE"),
-        (["DATA", "--by", "PRICE", "--target", "SQUARE_FEET"], "are not: city"),
+        (
+            ["DATA", "--by", "PRICE", "--target", "SQUARE_FEET"],
+            "city is 'Chicago_IL', no number",
+        ),
+        (["DATA", "--by", "city", "--target", "PRICE", "--spot"], "--spot: only with --on"),
     ],
 )
 def test_mistakes(
@@ -259,7 +267,9 @@ def test_mistakes(
 ) -> None:
     """A mistake in the command is one line and status 2."""
     files = {
-        "RAGGED": "city,PRICE\nA,1\nA,1,2\n",
+        "RAGGED": "city,PRICE,YEAR\nA,1,2\nA,1,2,3\n",
+        "COMMAS": "city,PRICE,YEAR\nA,1,2,\nA,1,2,\n",
+        "TWICE": "city,PRICE,YEAR,YEAR\nA,1,2,3\n",
         "EMPTY": "city,PRICE,YEAR_BUILT\n",
         "BARE": "city,PRICE\nA,1\n",
     }
@@ -277,3 +287,45 @@ def test_a_folder_that_cannot_be(data: Path, capsys: pytest.CaptureFixture[str])
     """Where archives cannot be written, one line says so."""
     assert run(data, data, "--jobs", "1") == 1
     assert capsys.readouterr().err == f"mme train: {data} cannot be written: File exists\n"
+
+
+def test_many_that_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Twenty groups that fail are named, and then where the others are; one bad cell is one."""
+    names = [f"g{number:02}" for number in range(30)]
+    frame = pd.concat([make_houses(names, houses=3), make_houses(CITIES[:2], houses=20)])
+    frame = frame.astype({"SQUARE_FEET": object})
+    frame.loc[(frame.city == CITIES[1]) & (frame.index % 20 == 5), "SQUARE_FEET"] = "?"
+    frame.to_csv(tmp_path / "h.csv.gz", index=False)
+    assert run(tmp_path / "h.csv.gz", tmp_path / "out", "--jobs", "1") == 1
+    said = capsys.readouterr()
+    errors = said.err.splitlines()
+    assert "SQUARE_FEET is '?', no number" in errors[0]
+    assert errors[20:] == [f"mme train: 11 more failed: see {tmp_path / 'out' / 'metrics.csv'}"]
+    assert said.out.splitlines()[-1].startswith("1 models, 31 failed, ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--data", "s3://b/x/", "--instances", "3"], "--data, --instances: only with --on"),
+        (["--on", "sagemaker", "--jobs", "2", "--out", "x"], "--out, --jobs: not with --on"),
+        (["--on", "sagemaker", "--one-job-a-model", "--instances", "2"], "have one each"),
+        (["--on", "sagemaker", "--concurrency", "2"], "only with --one-job-a-model"),
+    ],
+)
+def test_options_that_would_count_for_nothing(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    """An option of the other way to train is refused in one line; it is no container then."""
+    assert cli.main(["train", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "x"])
+def test_parameters_are_finite(capsys: pytest.CaptureFixture[str], value: str) -> None:
+    """XGBoost would train with them, and call that a model."""
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["train", "h.csv", "--gamma", value])
+    assert "argument --gamma: " in capsys.readouterr().err

@@ -39,6 +39,8 @@ def test_what_is_asked(tmp_path: Path) -> None:
         ("target", "city", "by and target are both city"),
         ("max_depth", "3.5", "hyperparameter max_depth is '3.5': it must be a whole number"),
         ("eta", "fast", "hyperparameter eta is 'fast': it must be a number"),
+        ("eta", "nan", "hyperparameter eta is 'nan': it must be a number"),
+        ("gamma", "inf", "hyperparameter gamma is 'inf': it must be a number"),
         ("rounds", "0", "hyperparameter rounds is 0: it must be 1 or more"),
         ("early_stopping", "-1", "hyperparameter early_stopping is -1: it must be 1 or more"),
         ("seed", "-1", "seed must not be negative"),

@@ -1,7 +1,10 @@
 """Training on SageMaker, as far as it is plain data; and who follows a job to its end."""
 
+import argparse
+import dataclasses
 import gzip
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +14,15 @@ from botocore.exceptions import ClientError
 from mme import cli
 from mme.errors import CommandError
 from mme.local.control.validation import SAGEMAKER, check
-from mme.training import follow, request
+from mme.training import follow, request, split
 from mme.training.bucket import Place
 from mme.training.fit import Parameters, Recipe
 from mme.training.follow import Follower, LeftError
+from mme.training.one_job import failures
 from mme.training.order import read_order
-from mme.training.split import Rows, dealt, digest, read_rows
+from mme.training.progress import Progress
+from mme.training.split import Parts, Survey, dealt, digest, survey
+from mme.training.work import Result, Work, end
 from tests.unit.mme.training.support import lay_out
 
 FLEET = request.Fleet(
@@ -43,15 +49,117 @@ def test_parts_are_whole_groups() -> None:
     assert dealt({"a": 1, "b": 2}, 64) == [["b"], ["a"]]
 
 
-def test_rows(tmp_path: Path) -> None:
-    """A part has the rows as they are, and the same groups make the same bytes."""
-    (tmp_path / "h.csv").write_text('city,PRICE,A\n007,1,0.10\n"a,b",2,\n007,3,x\n')
-    rows = read_rows(tmp_path / "h.csv", "city", "PRICE")
-    assert rows.groups.keys() == {"007", "a,b"}
-    packed = rows.packed(["007"])
-    assert gzip.decompress(packed) == b"city,PRICE,A\n007,1,0.10\n007,3,x\n"
-    assert packed == rows.packed(["007"])
-    assert b'"a,b",2,' in gzip.decompress(rows.packed(["a,b"]))
+def rows(group: str, number: int = 10) -> str:
+    """Lines of a group that can be trained."""
+    return "".join(f"{group},{one},0.10\n" for one in range(number))
+
+
+def surveyed(tmp_path: Path, text: str) -> Survey:
+    """What is in a file of this text."""
+    (tmp_path / "h.csv").write_text(text)
+    return survey(tmp_path / "h.csv", "city", "PRICE")
+
+
+def test_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts have the rows as they are, however often they were written to; gzip, too."""
+    text = "city,PRICE,A\n" + rows("007") + rows('"a,b"') + rows("b") + rows("007", 3)
+    found = surveyed(tmp_path, text)
+    assert found.sizes == {"007": 13, "a,b": 10, "b": 10}
+    monkeypatch.setattr(split, "_BUFFER_CHARACTERS", 50)
+    with gzip.open(tmp_path / "h.csv.gz", "wt") as packed:
+        packed.write(text)
+    again = survey(tmp_path / "h.csv.gz", "city", "PRICE")
+    assert (again.digest, again.digests) == (found.digest, found.digests)
+    for number, one in enumerate((found, again)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        parts = Parts(one, [["007"], ["a,b", "b"]], folder)
+        expected = "city,PRICE,A\n" + rows("007") + rows("007", 3)
+        assert gzip.decompress(parts.file("007").read_bytes()).decode() == expected
+        expected = "city,PRICE,A\n" + rows('"a,b"') + rows("b")
+        assert gzip.decompress(parts.file("b").read_bytes()).decode() == expected
+        assert len(parts.files()) == 2
+
+
+def test_a_file_that_changes(tmp_path: Path) -> None:
+    """A file that is another one by now is not trained under the first one's name."""
+    found = surveyed(tmp_path, "city,PRICE,A\n" + rows("x"))
+    (tmp_path / "h.csv").write_text("city,PRICE,A\n" + rows("x", 12))
+    with pytest.raises(CommandError, match="has changed while it was read"):
+        Parts(found, [["x"]], tmp_path).files()
+
+
+def test_seen_before_it_is_paid_for(tmp_path: Path) -> None:
+    """Groups that cannot be trained are known before any job, with the user's line."""
+    bad = rows("text", 3) + "text,1,two\n" + rows("text")
+    bad += rows("hole") + "hole,,2\n" + rows("few", 9) + rows(".x") + rows("")
+    found = surveyed(tmp_path, "city,PRICE,A\n" + rows("good") + bad)
+    assert found.sizes == {"good": 10}
+    name = tmp_path / "h.csv"
+    assert found.failed == {
+        "text": f"{name}, line 15: A is 'two', no number",
+        "hole": f"{name}, line 36: PRICE is missing or infinite",
+        "few": "9 rows; a model needs 10 at least",
+        ".x": "the group's name cannot be a file's name",
+        "": "the group has no name",
+    }
+    with pytest.raises(CommandError, match=r"no group of .* can be trained; 'few': 9 rows"):
+        surveyed(tmp_path, "city,PRICE,A\n" + rows("few", 9))
+
+
+def test_tables() -> None:
+    """Hosts must have seen the same columns in one order, and each group once."""
+    one = {"model": "a", "failed": "", "features": "1"}
+    bad = {"model": "b", "failed": "3 rows", "features": "1"}
+    assert failures([one, bad]) == {"b": "3 rows"}
+    with pytest.raises(CommandError, match="must have the same header"):
+        failures([one, bad | {"features": "2"}])
+    with pytest.raises(CommandError, match="each object must hold whole groups"):
+        failures([one, one])
+
+
+class Older:
+    """A bucket with some archives."""
+
+    def archives(self, _: Place) -> dict[str, None]:
+        """By name."""
+        return {"a.tar.gz": None, "old.tar.gz": None}
+
+
+@pytest.mark.parametrize(
+    ("archives", "failed", "asked", "status", "message"),
+    [
+        ({"a.tar.gz"}, {}, 1, 0, ""),
+        ({"a.tar.gz"}, {"b": "why"}, 2, 1, "'b' failed: why"),
+        ({"a.tar.gz"}, {"b": "why"}, 3, 1, "1 of 3 models are neither there nor have they failed"),
+        (set(), {}, None, 1, "no model is there, and none has failed"),
+    ],
+)
+def test_the_end(  # a table
+    capsys: pytest.CaptureFixture[str],
+    archives: set[str],
+    failed: dict[str, str],
+    asked: int | None,
+    status: int,
+    message: str,
+) -> None:
+    """It is not well unless all models that were asked for are there; older ones are counted."""
+    bucket: Any = Older()
+    output = Place.parse("s3://b/models/", "any")
+    result = Result(archives, 1, failed, "the logs")
+    assert end(result, asked, bucket, output, Progress(asked)) == status
+    said = capsys.readouterr()
+    assert f"{2 - len(archives)} older archives remain there" in said.out
+    assert message in said.err
+    assert bool(said.err) == bool(status)
+
+
+def test_jobs_of_another_output() -> None:
+    """Where the archives go is a part of what jobs are called after."""
+    args = argparse.Namespace(by="city", target="PRICE")
+    places = [Place.parse(f"s3://b/{name}/", "any") for name in ("one", "two", "one")]
+    one, two, again = (Work(args, Recipe(), FLEET, place, place).digest("x") for place in places)
+    assert one == again != two
 
 
 def test_digests() -> None:
@@ -87,6 +195,26 @@ def test_the_request(tmp_path: Path) -> None:
     assert order.recipe == recipe
 
 
+def test_what_an_account_asks_for() -> None:
+    """A VPC, a key and tags are asked for as SageMaker takes them, where they are given."""
+    around: dict[str, Any] = {
+        "subnets": ["subnet-1"],
+        "security_groups": ["sg-1"],
+        "kms_key": "alias/k",
+        "tags": {"team": "x"},
+    }
+    fleet = dataclasses.replace(FLEET, **around)
+    made = request.request(fleet, 1, {}, "s3://b/data/", "s3://b/work/")
+    _, found = check(SAGEMAKER, "CreateTrainingJob", {"TrainingJobName": "j"} | made)
+    assert found == []
+    assert made["VpcConfig"] == {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
+    assert made["OutputDataConfig"]["KmsKeyId"] == "alias/k"
+    assert made["ResourceConfig"]["VolumeKmsKeyId"] == "alias/k"
+    assert made["Tags"] == [{"Key": "team", "Value": "x"}]
+    bare = request.request(FLEET, 1, {}, "s3://b/data/", "s3://b/work/")
+    assert made.keys() - bare.keys() == {"VpcConfig", "Tags"}
+
+
 @pytest.mark.parametrize("url", ["b/models", "s3://b", "s3://b/", "s3:///x"])
 def test_places(url: str) -> None:
     """A place is a prefix below a bucket, never a whole one."""
@@ -101,8 +229,11 @@ def test_places(url: str) -> None:
         (["--data", "s3://b/data/", "--one-job-a-model"], "--one-job-a-model takes a file"),
         (["FILE", "--data", "s3://b/data/"], "not both"),
         (["FILE", "--instances", "0"], "must be 1 or more"),
+        (["FILE", "--subnets", "subnet-1"], "--subnets and --security-groups go together"),
         ([], "missing: DATA or --data"),
         (["FILE", "--output", "s3://b"], "--output must be s3://BUCKET/PREFIX/"),
+        (["FILE"], "no group of FILE can be trained; 'x': 1 rows; a model needs 10 at least"),
+        (["GOOD", "--instances", "2"], "--instances is 2, and there are 1 groups that can be"),
     ],
 )
 def test_mistakes(
@@ -111,10 +242,12 @@ def test_mistakes(
     """A mistake in the command is one line and status 2, before AWS is asked for anything."""
     file = tmp_path / "h.csv"
     file.write_text("city,PRICE,A\nx,1,2\n")
-    given = [str(file) if word == "FILE" else word for word in words]
+    good = tmp_path / "good.csv"
+    good.write_text("city,PRICE,A\n" + rows("x"))
+    given = [{"FILE": str(file), "GOOD": str(good)}.get(word, word) for word in words]
     assert cli.main(["train", *WORDS, *given]) == 2
     error = capsys.readouterr().err
-    assert message in error
+    assert message.replace("FILE", str(file)) in error
     assert error.count("\n") == 1
 
 
@@ -162,16 +295,23 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "POLL_SECONDS", 0.001)
 
 
-def follower(jobs: Jobs) -> Follower:
-    return Follower(jobs, threading.Event(), lambda _: None)
+def follower(jobs: Any, waiting: list[int] | None = None) -> Follower:
+    """One that finds the results of all jobs, and keeps how many wait."""
+    told = [] if waiting is None else waiting
+    return Follower(jobs, threading.Event(), lambda _: None, lambda _: True, told.append)
+
+
+def status(one: Follower, name: str) -> str:
+    """Follow a job to its end; its status."""
+    return str(one.follow(name, dict)["TrainingJobStatus"])
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_job_is_made_once() -> None:
     """A job is made where there is none; whoever asks again finds it, running or completed."""
     jobs = Jobs({"j": "Completed"})
-    assert follower(jobs).follow("j", {})["TrainingJobStatus"] == "Completed"
-    assert follower(jobs).follow("j", {})["TrainingJobStatus"] == "Completed"
+    assert status(follower(jobs), "j") == "Completed"
+    assert status(follower(jobs), "j") == "Completed"
     assert jobs.made == ["j"]
 
 
@@ -179,9 +319,22 @@ def test_a_job_is_made_once() -> None:
 def test_a_failed_job_is_made_again() -> None:
     """A job that failed is tried again under another name, once in each call."""
     jobs = Jobs({"j": "Failed", "j-2": "Stopped", "j-3": "Completed"}, steps=0)
-    statuses = [follower(jobs).follow("j", {})["TrainingJobStatus"] for _ in range(4)]
+    statuses = [status(follower(jobs), "j") for _ in range(4)]
     assert statuses == ["Failed", "Stopped", "Completed", "Completed"]
     assert jobs.made == ["j", "j-2", "j-3"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_job_without_results_is_made_again() -> None:
+    """A job whose results somebody has deleted is none; one that was made now may be without."""
+    jobs = Jobs({"j": "Completed", "j-2": "Completed"}, steps=0)
+    forgetful = Follower(
+        *(jobs, threading.Event(), lambda _: None),
+        lambda found: found["TrainingJobName"] == "j-2",
+        lambda _: None,
+    )
+    assert [forgetful.follow("j", dict)["TrainingJobName"] for _ in range(3)] == ["j", "j-2", "j-2"]
+    assert jobs.made == ["j", "j-2"]
 
 
 @pytest.mark.usefixtures("quick")
@@ -189,24 +342,53 @@ def test_throttled() -> None:
     """Where AWS asks for slower, the same is asked again later; other errors are raised."""
     jobs = Jobs({"j": "Completed"})
     jobs.refusals = [refusal("ThrottlingException")] * 3
-    assert follower(jobs).follow("j", {})["TrainingJobStatus"] == "Completed"
+    assert status(follower(jobs), "j") == "Completed"
     jobs.refusals = [refusal("AccessDeniedException")]
     with pytest.raises(ClientError):
-        follower(jobs).follow("j", {})
+        status(follower(jobs), "j")
+
+
+class Limited(Jobs):
+    """A client of an account with a quota of jobs at once."""
+
+    def __init__(self, quota: int) -> None:
+        super().__init__({f"j{number}": "Completed" for number in range(6)})
+        self.quota, self.lock = quota, threading.Lock()
+
+    def describe_training_job(self, TrainingJobName: str) -> dict[str, Any]:  # noqa: N803
+        """Describe a job."""
+        with self.lock:
+            return super().describe_training_job(TrainingJobName)
+
+    def create_training_job(self, TrainingJobName: str, **_: Any) -> None:  # noqa: N803
+        """Make a job, if it is within the quota."""
+        with self.lock:
+            if sum(left >= 0 for left in self.left.values()) >= self.quota:
+                raise refusal("ResourceLimitExceeded")
+            super().create_training_job(TrainingJobName)
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_limit_of_the_account() -> None:
-    """While another job of ours runs, one beyond the account's limit waits; else it is an error."""
-    jobs = Jobs({"a": "Completed", "b": "Completed"})
-    both = follower(jobs)
-    both._running = 1
-    jobs.left, limit = {}, refusal("ResourceLimitExceeded")
-    jobs.refusals = [refusal("ValidationException"), limit, limit]
-    assert both.follow("a", {})["TrainingJobStatus"] == "Completed"
-    jobs.refusals = [refusal("ValidationException"), limit]
-    with pytest.raises(ClientError, match="ResourceLimitExceeded"):
-        follower(jobs).follow("b", {})
+    """Jobs beyond the quota wait for ours, also those asked for at once, and say how many do."""
+    jobs, told = Limited(quota=1), list[int]()
+    one = follower(jobs, told)
+    with ThreadPoolExecutor(6) as threads:
+        ended = list(threads.map(lambda number: status(one, f"j{number}"), range(6)))
+    assert ended == ["Completed"] * 6
+    assert sorted(jobs.made) == sorted(jobs.ends)
+    assert max(told) >= 1
+    assert told[-1] == 0
+    assert status(follower(Limited(quota=1)), "j1") == "Completed"
+
+
+@pytest.mark.usefixtures("quick")
+def test_no_quota_for_us() -> None:
+    """Where no job of ours has ever run, the limit is an error for all, not a wait without end."""
+    one = follower(Limited(quota=0))
+    with ThreadPoolExecutor(6) as threads:
+        futures = [threads.submit(status, one, f"j{number}") for number in range(6)]
+        assert all(isinstance(future.exception(10), ClientError) for future in futures)
 
 
 @pytest.mark.usefixtures("quick")
@@ -215,10 +397,5 @@ def test_leaving() -> None:
     jobs, leave = Jobs({"j": "Completed"}, steps=1000), threading.Event()
     leave.set()
     with pytest.raises(LeftError):
-        Follower(jobs, leave, lambda _: None).follow("j", {})
+        Follower(jobs, leave, lambda _: None, lambda _: True, lambda _: None).follow("j", dict)
     assert jobs.made == ["j"]
-
-
-def test_rows_that_are_missing() -> None:
-    """Packing nothing is the header alone."""
-    assert gzip.decompress(Rows(("a", "b"), {}).packed([])) == b"a,b\n"
