@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mme.errors import CommandError
 from mme.instance_types import shape
 from mme.plan import latency
 from mme.plan.fleet import Fleet
@@ -26,7 +25,9 @@ USUAL = (
     *(f"ml.m5.{size}" for size in ("large", "xlarge", "2xlarge", "4xlarge")),
     *(f"ml.r5.{size}" for size in ("large", "xlarge", "2xlarge", "4xlarge", "12xlarge")),
 )
-_TRIES = 8  # at numbers of instances, for one type
+_TRIES = 8  # at numbers of instances, for one type, to come closer to the fewest
+_DOUBLINGS = 7  # of the step up from the guess, to nine times as many, before a type is given up
+_AT_MOST = 2  # times as many as hold all models and have the processors: what the guess ends at
 _ROUGH = 20_000  # draws, where many numbers of instances are tried
 _POINTS = 150  # of a curve
 
@@ -44,7 +45,7 @@ class Option:
         latency: milliseconds; None where it cannot be said.
         utilisation: of the busiest instance's processors, 0 to 1.
         monthly: dollars.
-        lacks: what keeps it from being chosen; empty if it meets the goals.
+        lacks: what keeps it from being chosen; empty if it is known to meet the goals.
     """
 
     name: str
@@ -101,16 +102,10 @@ class Planner:
         """
         usual = tuple(kind for kind in USUAL if kind in self.prices.hourly)
         wanted = self.fleet.instance_types or usual or tuple(self.prices.hourly)
-        for kind in wanted:
-            self.prices.hour(kind)
-            try:
-                shape(kind)
-            except ValueError as error:
-                raise CommandError(f"{error}: types are such as ml.m5.large") from None
         return sorted(wanted, key=lambda kind: (shape(kind)[1], self.prices.hour(kind)))
 
     def option(self, kind: str) -> Option:
-        """The fewest instances of the type that meet the goals, or the most that were tried."""
+        """About the fewest instances of the type that meet the goals, or the most tried."""
         cpus, _ = shape(kind)
         slots = capacity_bytes(kind, self.fleet.base_mb) // self.sizes.memory
         least = max(self.fleet.least_instances, self._for_processors(cpus))
@@ -123,20 +118,31 @@ class Planner:
                 tried[number] = self._at(kind, number, int(slots))
             return tried[number]
 
-        most = 2 * max(least, math.ceil(len(self.trace.shares) / slots)) + 1
-        number = self._guess(cpus, int(slots), least, most)
-        while at(number).lacks and number < most and len(tried) < _TRIES:
-            number = min(most, number + max(1, number // 16))
-        # The guess is for requests that come independently of each other, as drawn ones do. What
-        # was recorded may need fewer.
-        if self.fleet.trace and not tried[number].lacks:
+        enough = max(least, math.ceil(len(self.trace.shares) / slots))  # no model is ever cold
+        guess = self._guess(cpus, int(slots), least, _AT_MOST * enough + 1)
+        if guess is None:
+            return at(enough)
+        low = number = guess
+        # The guess has the same to do for each instance. Hot models are not spread so evenly, and
+        # may take many more: the step doubles until the goals are met.
+        step = max(1, number // 16)
+        for _ in range(_DOUBLINGS):
+            if not at(number).lacks:
+                break
+            low, number, step = number + 1, number + step, 2 * step
+        if at(number).lacks:
+            return replace(at(number), lacks=f"{at(number).lacks}; more were not tried")
+        # It is also for requests that come independently of each other, as drawn ones do. What was
+        # recorded may need fewer.
+        if self.fleet.trace:
             low = least
-            while low < number and len(tried) < _TRIES:
-                middle = (low + number) // 2
-                if at(middle).lacks:
-                    low = middle + 1
-                else:
-                    number = middle
+        tries = len(tried) + _TRIES
+        while low < number and len(tried) < tries:
+            middle = (low + number) // 2
+            if at(middle).lacks:
+                low = middle + 1
+            else:
+                number = middle
         return tried[number]
 
     def _impossible(self, kind: str, instances: int) -> Option:
@@ -152,16 +158,26 @@ class Planner:
             lacks="no model fits into its memory",
         )
 
-    def _guess(self, cpus: int, slots: int, least: int, most: int) -> int:
-        """About how many instances meet the goals: by an approximation, without a replay."""
+    def _guess(self, cpus: int, slots: int, least: int, most: int) -> int | None:
+        """About how many instances meet the goals, by an approximation, without a replay.
+
+        None where not even the most do.
+        """
+
+        def lacks(number: int) -> str:
+            hits = self._curve.hit_rate(number * slots)
+            rates = np.full(number, self.trace.rate / number)
+            load = self._load(cpus, rates, rates * (1 - hits), 0.0)
+            busy = float(np.max(load.utilisations))
+            taken = latency.estimate(load, self.fleet.percentile, 0, _ROUGH)
+            return self._lacks(hits, busy, taken)
+
+        if lacks(most):
+            return None
         low, high = least, most
         while low < high:
             middle = (low + high) // 2
-            hits = self._curve.hit_rate(middle * slots)
-            rates = np.full(middle, self.trace.rate / middle)
-            load = self._load(cpus, rates, rates * (1 - hits), 0.0)
-            busy = float(np.max(load.utilisations))
-            if self._lacks(hits, busy, latency.estimate(load, self.fleet.percentile, 0, _ROUGH)):
+            if lacks(middle):
                 low = middle + 1
             else:
                 high = middle
@@ -298,5 +314,5 @@ class Curve:
 
 def recommend(options: Sequence[Option]) -> Option | None:
     """The cheapest that meets the goals; of two at one price the one with more hits."""
-    good = [one for one in options if not one.lacks]
+    good = [one for one in options if not one.lacks and one.latency is not None]
     return min(good, key=lambda one: (one.monthly, -one.hit_rate, one.instances), default=None)
