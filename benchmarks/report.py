@@ -17,6 +17,7 @@ from benchmarks.data import (
     WITHOUT_GATE,
     Results,
 )
+from mme.figures import short
 
 HERE = Path(__file__).parent
 CHART = HERE / "results" / "peers.svg"
@@ -79,14 +80,14 @@ def comparison(results: Results) -> str:
     counts = ", ".join(f"{most[name]:,}" for name in PEERS)
     rows = [
         Row("container start", each(lambda name: cold[name]["start_s"]), "{:.2f} s"),
-        Row("load + first answer, at its best", each(lambda n: best(n, "median_ms")), "{:.3g} ms"),
+        Row("load + first answer, at its best", each(lambda n: best(n, "median_ms")), "{} ms"),
         Row(
             f"load + first answer, {counts} loaded",
             each(lambda n: last(n, "median_ms")),
-            "{:.3g} ms",
+            "{} ms",
         ),
         Row(f"memory a model, {counts} loaded", each(lambda n: last(n, "model_mb")), "{:.3f} MB"),
-        Row("unload", each(lambda n: cold[n]["unload"]["median_ms"]), "{:.3g} ms"),
+        Row("unload", each(lambda n: cold[n]["unload"]["median_ms"]), "{} ms"),
         Row("one row, warm, median", seen("1 connection", "median"), "{:.2f} ms"),
         Row("one row, warm, 90th percentile", seen("1 connection", "p90"), "{:.2f} ms"),
         Row("one row, warm, 99th percentile", seen("1 connection", "p99"), "{:.2f} ms"),
@@ -115,37 +116,31 @@ def comparison(results: Results) -> str:
         mine, *theirs = row.values
         assert mine is not None
         ratios = [
-            "" if their is None else f"**{_ratio(mine, their, row.more_is_better):.3g} x**"
+            "" if their is None else f"**{short(_ratio(mine, their, row.more_is_better))} x**"
             for their in theirs
         ]
-        values = ["" if value is None else row.form.format(value) for value in row.values]
+        values = ["" if value is None else _written(value, row.form) for value in row.values]
         lines.append(f"| {' | '.join([row.what, *ratios, *values])} |")
-    facts = results["machine"]
+    facts, judged = results["machine"], goals.judge(results)
     lines += [
         "",
         f"`make bench`, one run: {facts['cores']} cores, {facts['memory_gib']} GiB, Python "
         f"{facts['python']}, XGBoost {facts['xgboost']}; client and server share the cores. "
-        f"More is better in the bold columns. [How, and the goals](benchmarks/README.md).",
+        "More is better in the bold columns. [How, and the goals](benchmarks/README.md), of which "
+        f"{sum(goal.reached for goal in judged)} of {len(judged)} are reached.",
     ]
     if "resident" in results:
         at = results["resident"]["at"][-1]
         lines.append(
             f"One container held **{results['resident']['loaded']:,} models**, all answering, in "
-            f"{at['total_mb'] / 1000:.1f} GB; the last loads took {at['median_ms']:.3g} ms."
+            f"{at['total_mb'] / 1000:.1f} GB; the last loads took {short(at['median_ms'])} ms."
         )
-    judged = goals.judge(results)
-    verdicts = {
-        "The goals that hold": [goal for goal in judged if goal.reached],
-        "Those of which only the least holds": [
-            goal for goal in judged if goal.enough and not goal.reached
-        ],
-        "Those that are missed": [goal for goal in judged if not goal.enough],
-    }
-    for what, found in verdicts.items():
-        if found:
-            named = "; ".join(f"{goal.measure} ({goal.measured})" for goal in found)
-            lines += ["", f"{what}: {named}."]
     return "\n".join(lines) + "\n"
+
+
+def _written(value: float, form: str) -> str:
+    """By its form, or with three digits where that leaves it open."""
+    return form.format(short(value) if form.startswith("{}") else value)
 
 
 def _ratio(mine: float, theirs: float, more_is_better: bool) -> float:

@@ -2,9 +2,10 @@
 
 import contextlib
 import functools
+import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import boto3
@@ -53,15 +54,15 @@ class Aws:
         self.region = str(chosen)
 
     @functools.cache  # noqa: B019  # there is one of us in a process
-    def client(self, service: str) -> Any:
-        """The client of a service; it tries ``ATTEMPTS`` times where AWS asks for slower.
+    def client(self, service: str, attempts: int = ATTEMPTS) -> Any:
+        """The client of a service; it tries so many times where AWS asks for slower.
 
         Raises:
             CommandError: AWS_ENDPOINT_URL is none.
         """
         config = Config(max_pool_connections=CONNECTIONS)
         if self._core.get_config_variable("max_attempts") is None:
-            retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+            retries = {"mode": "standard", "total_max_attempts": attempts}
             config = config.merge(Config(retries=retries))
         return self._make(service, config)
 
@@ -112,6 +113,15 @@ def code(error: Exception) -> str:
     if isinstance(error, exceptions.ClientError):
         return str(error.response.get("Error", {}).get("Code", ""))
     return ""
+
+
+def model_said(response: Mapping[str, Any]) -> str:
+    """The sentence of a container in a ModelError's response, without what is around it."""
+    text = str(response.get("OriginalMessage") or response["Error"].get("Message", ""))
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):  # not of our container
+        return " ".join(text.split())
 
 
 def is_slower(error: Exception) -> bool:

@@ -1,6 +1,5 @@
 """One model of a new endpoint, asked once cold and then warm: does it answer, and how fast?"""
 
-import json
 import statistics
 import tempfile
 import time
@@ -14,7 +13,7 @@ from handler.artifact import check_rewritten, find
 from handler.errors import HandlerError
 from handler.model import load_model
 from mme.artifacts import ArtifactError, unpack
-from mme.aws import Aws, code, one_line
+from mme.aws import Aws, code, model_said, one_line
 from mme.deploy.archives import SUFFIX
 from mme.errors import CommandError
 
@@ -181,11 +180,6 @@ def _patiently(ask: Callable[[], tuple[float, str]]) -> str:
 
 def model_error(response: Mapping[str, Any]) -> str:
     """One line of a ModelError: what the container said, and where it said more."""
-    text = str(response.get("OriginalMessage") or response["Error"].get("Message", ""))
-    try:
-        text = str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):  # not of our container
-        text = " ".join(text.split())
     _, _, group = str(response.get("LogStreamArn", "")).partition("log-group:")
     where = f"; more in the log group {group} (mme logs)" if group else ""
-    return f"{text} ({response.get('OriginalStatusCode', 'no status')}){where}"
+    return f"{model_said(response)} ({response.get('OriginalStatusCode', 'no status')}){where}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mme.figures import milliseconds
 from mme.instance_types import shape
 from mme.plan import latency
 from mme.plan.fleet import Fleet
@@ -21,6 +22,7 @@ _SPARE_MB = 128  # beside the container's base and its model
 _SECONDS_A_MONTH = 3600 * HOURS_A_MONTH
 ENDPOINT_A_MODEL = "one endpoint a model"
 SERVERLESS = "serverless, one a model"
+_NOT_KNOWN = "latency not known"
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def dedicated(fleet: Fleet, prices: Prices, trace: Trace, types: list[str]) -> D
                     latency=taken,
                     utilisation=float(np.max(load.utilisations)),
                     monthly=prices.month(kind, instances),
-                    lacks=f"warm p{fleet.percentile:g} {taken.warm:.1f} ms" if late else "",
+                    lacks=f"warm p{fleet.percentile:g} {milliseconds(taken.warm)}" if late else "",
                 ),
             )
         )
@@ -76,7 +78,8 @@ def serverless(fleet: Fleet, prices: Serverless, trace: Trace) -> Option | None:
     """A serverless endpoint a model; None where a model takes more memory than they have.
 
     Serverless inference has no multi-model mode. An endpoint that nobody asks for ten minutes is
-    taken to be cold, and requests to come independently of each other.
+    taken to be cold, and requests to come independently of each other. How long it takes to
+    answer, AWS does not say, so it is never said to meet the goals.
     """
     needed = fleet.base_mb + fleet.memory_mb + _SPARE_MB
     size = min((one for one in prices.second if one >= needed), default=None)
@@ -90,7 +93,7 @@ def serverless(fleet: Fleet, prices: Serverless, trace: Trace) -> Option | None:
     gigabytes = trace.rate * _BODY_BYTES / 1e9
     monthly = _SECONDS_A_MONTH * (seconds * prices.second[size] + gigabytes * prices.gb_processed)
     hits = 1 - cold_rate / trace.rate
-    lacks = ""
+    lacks = _NOT_KNOWN
     if len(rates) > SERVERLESS_QUOTA:
         lacks = f"{len(rates):,} endpoints; an account has {SERVERLESS_QUOTA}"
     elif hits < fleet.hit_rate:
@@ -98,7 +101,7 @@ def serverless(fleet: Fleet, prices: Serverless, trace: Trace) -> Option | None:
     elif fleet.warm_median_ms > fleet.warm_ms:
         lacks = f"warm p50 {fleet.warm_median_ms:.1f} ms"
     elif hits < 1 and cold_ms > fleet.cold_ms:
-        lacks = f"cold {cold_ms:,.0f} ms"
+        lacks = f"cold {milliseconds(cold_ms)}"
     return Option(
         name=SERVERLESS,
         instances=0,

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from mme.errors import CommandError
+from mme.figures import short
 from mme.plan.options import Option
 from mme.plan.result import Result
 
@@ -44,8 +45,8 @@ def figure(result: Result) -> Figure:
     money.set_yticks(range(len(rows)), [_label(one) for one in rows])
     money.set_ylim(len(rows) - 0.5, -0.5)
     drawn.suptitle(
-        f"{result.models:,} models of {result.fleet.memory_mb:.3g} MB, "
-        f"{result.rate:,.4g} requests/s: green is recommended, grey misses a goal",
+        f"{result.models:,} models of {short(result.fleet.memory_mb)} MB, "
+        f"{short(result.rate)} requests/s: green is recommended, grey misses a goal",
         x=0.02,
         ha="left",
     )
@@ -114,7 +115,7 @@ def _times(axes: Axes, rows: list[Option], result: Result) -> None:
         shown = True
     if shown:
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.set_title("latency, ms:  | p50   ● p90   ▶ p99", loc="left", fontsize="medium")
     _plain(axes)
 

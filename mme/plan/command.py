@@ -102,6 +102,7 @@ def make(
         dedicated=alone,
         serverless=less,
         chosen=options.recommend(every),
+        notes=[*_unused(wanted), *traffic.notes],
         comparisons=comparison.parse(compared, taken, name),
         measured=measured,
     )
@@ -120,7 +121,7 @@ def _with(wanted: Fleet, measured: Any, table: dict[str, Any], flags: dict[str, 
     found = {
         "memory_mb": measured.memory_mb,
         "archive_mb": measured.archive_mb,
-        "base_mb": measured.base_mb,
+        "base_mb": max(measured.base_mb, Fleet.base_mb),  # a container grows with use
         "load_ms": measured.load_ms,
         "warm_median_ms": measured.warm_ms,
     }
@@ -129,6 +130,13 @@ def _with(wanted: Fleet, measured: Any, table: dict[str, Any], flags: dict[str, 
     return dataclasses.replace(
         wanted, **{name: value for name, value in found.items() if name not in said}
     )
+
+
+def _unused(wanted: Fleet) -> list[str]:
+    """What is given, and a trace makes of no use."""
+    names = ("count", "zipf", "requests") if wanted.trace else ()
+    given = [name for name in names if getattr(wanted, name) != getattr(Fleet, name)]
+    return [f"{fleet.flag(name)} is not used: a trace says it itself." for name in given]
 
 
 def _traffic(wanted: Fleet, folder: Path) -> trace.Trace:

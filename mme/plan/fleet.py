@@ -2,14 +2,17 @@
 
 import argparse
 import dataclasses
+import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from mme.errors import CommandError
+from mme.figures import short
 
 _MOST = 1e9
+_FLAGS = {"count": "models", "instance_types": "instance_type"}  # others are called as the field
 
 
 def _field(
@@ -46,7 +49,7 @@ class Fleet:
     count: int = _field("models", 0, "models; with a trace, those in it", kind=int, most=10_000_000)
     memory_mb: float = _field("models", 0.0, "that one model takes in memory")
     archive_mb: float = _field(
-        "models", 0.0, "of one model.tar.gz; else the memory by 4.5, as measured"
+        "models", 0.0, "of one model.tar.gz, packed; else the memory by 4.5, as measured"
     )
     sample: str = _field(
         "models", "", "a model.tar.gz to measure memory, load and answer with, here", kind=str
@@ -89,7 +92,9 @@ class Fleet:
     )
     volume_gb: float = _field("endpoint", 30.0, "of an instance's disk", above=True)
 
-    base_mb: float = _field("container", 184.3, "without models; measured")
+    base_mb: float = _field(
+        "container", 184.3, "without models; measured, of the run with the most models"
+    )
     warm_median_ms: float = _field(
         "container", 0.496, "one row, one connection; measured", above=True
     )
@@ -120,7 +125,7 @@ class Fleet:
         """
         values: dict[str, Any] = {}
         names = [one.name for one in dataclasses.fields(cls)]
-        sections = {one.metadata["section"] for one in dataclasses.fields(cls)}
+        sections = {one.metadata["section"] for one in dataclasses.fields(cls)} - {""}
         for key, value in table.items():
             if key in sections and isinstance(value, Mapping):
                 for name, inner in value.items():
@@ -139,16 +144,12 @@ class Fleet:
 
     @classmethod
     def _known(cls, file: str, section: str, name: str) -> str:
-        there = [one.name for one in dataclasses.fields(cls) if one.metadata["section"] == section]
+        homes = {one.name: one.metadata["section"] for one in dataclasses.fields(cls)}
+        there = [known for known, home in homes.items() if home == section]
         if name in there:
             return name
-        where = f"[{section}]" if section else "outside of sections there"
-        sections = (
-            "" if section else ", and the sections models, traffic, goal, endpoint, container"
-        )
-        has = "has" if section else "is"
         path = f"{section}.{name}" if section else name
-        raise CommandError(f"{file}: {path} is unknown; {where} {has} {', '.join(there)}{sections}")
+        raise CommandError(f"{file}: {path} is unknown: {_hint(homes, section, name, there)}")
 
     def _check_together(self, at: str) -> None:
         if not self.trace and not self.count:
@@ -162,10 +163,29 @@ class Fleet:
             )
 
 
+def _hint(homes: Mapping[str, str], section: str, name: str, there: list[str]) -> str:
+    """What may have been meant by a name that is unknown in its section."""
+    named = {flag(known)[2:].replace("-", "_"): known for known in homes}  # --models is count
+    if name in homes:
+        home = f"in [{homes[name]}]" if homes[name] else "outside of the sections"
+        return f"it belongs {home}"
+    if named.get(name) in there:
+        return f"did you mean {named[name]}?"
+    sections = [] if section else sorted({home for home in homes.values() if home})
+    if name in sections:
+        return f"write [{name}], and its fields below"
+    near = difflib.get_close_matches(name, [*there, *sections], 1)
+    if near:
+        return f"did you mean {f'[{near[0]}]' if near[0] in sections else near[0]}?"
+    if section:
+        return f"[{section}] has {', '.join(there)}"
+    return f"outside of sections there is {', '.join(there)}; sections are {', '.join(sections)}"
+
+
 def flag(name: str) -> str:
     """The flag of a field."""
-    short = {"count": "models", "instance_types": "instance-type"}.get(name, name)
-    return f"--{short.replace('_', '-')}"
+    said = _FLAGS.get(name, name)
+    return f"--{said.replace('_', '-')}"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -203,7 +223,7 @@ def _checked(value: Any, one: "dataclasses.Field[Any]", where: str) -> Any:
     least, most, above = (one.metadata[key] for key in ("least", "most", "above"))
     low = value <= least if above else value < least
     if low or not value <= most or not math.isfinite(value):
-        limit = f"above {least:g}" if above else f"{least:g} or more"
-        end = "" if most == _MOST else f", and {most:,g} at most"
+        limit = f"above {short(least)}" if above else f"{short(least)} or more"
+        end = "" if most == _MOST else f", and {short(most)} at most"
         raise CommandError(f"{where} is {value}: it must be {limit}{end}")
     return kind(value)

@@ -1,6 +1,7 @@
 """What a model takes, measured: copies of a sample archive in the real container."""
 
 import contextlib
+import json
 import statistics
 import tempfile
 import time
@@ -27,7 +28,8 @@ class Measured:
     Attributes:
         archive_mb: of the ``model.tar.gz``, in MiB, as the next two.
         memory_mb: that one more model adds to the container's processes.
-        base_mb: of the container without its models, once it has loaded some.
+        base_mb: of the container without its models, once it has loaded some. That is soon after
+            its start: Java's memory grows with use, so a plan takes no less than after long use.
         load_ms: ``POST /models``, the median.
         warm_ms: one row at a loaded model, the median.
     """
@@ -104,7 +106,7 @@ def _load(client: Client, root: Path, numbers: range) -> list[float]:
     times = []
     for number in numbers:
         begun = time.perf_counter()
-        _expect(client.load(_name(number), str(_directory(root, number))), "load")
+        expect(client.load(_name(number), str(_directory(root, number))), "load")
         times.append(time.perf_counter() - begun)
     return times
 
@@ -112,7 +114,7 @@ def _load(client: Client, root: Path, numbers: range) -> list[float]:
 def _ask(client: Client, row: bytes | None) -> list[float]:
     """Seconds of each answer, of a model that has answered before."""
     body = row if row is not None else _zeros(client)
-    _expect(client.invoke(_name(0), body), "answer")
+    expect(client.invoke(_name(0), body), "answer")
     times = []
     for _ in range(_WARM_REQUESTS):
         begun = time.perf_counter()
@@ -130,7 +132,21 @@ def _zeros(client: Client) -> bytes:
     raise CommandError("the sample takes no row of zeros of up to 64 columns: give --row")
 
 
-def _expect(reply: Reply, what: str) -> None:
+def expect(reply: Reply, what: str) -> None:
+    """Go on only with an answer that is 200.
+
+    Raises:
+        CommandError: it is another; with the container's sentence.
+    """
     if reply.status != _OK:
-        said = reply.body.decode(errors="replace").strip()
-        raise CommandError(f"the container does not {what} the sample ({reply.status}): {said}")
+        raise CommandError(
+            f"the container does not {what} the sample ({reply.status}): {_message(reply.body)}"
+        )
+
+
+def _message(body: bytes) -> str:
+    """The sentence in an answer that is an error, in one line."""
+    text = body.decode(errors="replace")
+    with contextlib.suppress(ValueError, KeyError, TypeError):  # it may be none of our own
+        text = str(json.loads(text)["message"])
+    return " ".join(text.split())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mme.figures import milliseconds
 from mme.instance_types import shape
 from mme.plan import latency
 from mme.plan.fleet import Fleet
@@ -102,7 +103,8 @@ class Planner:
         """
         usual = tuple(kind for kind in USUAL if kind in self.prices.hourly)
         wanted = self.fleet.instance_types or usual or tuple(self.prices.hourly)
-        return sorted(wanted, key=lambda kind: (shape(kind)[1], self.prices.hour(kind)))
+        hourly = {kind: self.prices.hour(kind) for kind in wanted}
+        return sorted(hourly, key=lambda kind: (shape(kind)[1], hourly[kind]))
 
     def option(self, kind: str) -> Option:
         """About the fewest instances of the type that meet the goals, or the most tried."""
@@ -227,9 +229,9 @@ class Planner:
         if hits < goal.hit_rate:
             return f"hit rate {hits:.1%}"
         if taken.warm > goal.warm_ms:
-            return f"warm p{goal.percentile:g} {taken.warm:.1f} ms"
+            return f"warm p{goal.percentile:g} {milliseconds(taken.warm)}"
         if hits < 1 and taken.cold > goal.cold_ms:
-            return f"cold p{goal.percentile:g} {taken.cold:,.0f} ms"
+            return f"cold p{goal.percentile:g} {milliseconds(taken.cold)}"
         return ""
 
     def _copies(self, cpus: int, instances: int) -> dict[int, int]:

@@ -1,5 +1,6 @@
 """What AWS takes: a dated file of prices, and the month's bill of an endpoint."""
 
+import difflib
 import math
 import tomllib
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mme.errors import CommandError
+from mme.instance_types import shape
 
 OWN = Path(__file__).with_name("prices.toml")
 HOURS_A_MONTH = 720
@@ -53,8 +55,9 @@ class Prices:
         """Dollars an hour.
 
         Raises:
-            CommandError: the file does not say.
+            CommandError: the file does not say, or it is no instance type.
         """
+        self._must_be_a_type(instance_type)
         price = self.hourly.get(instance_type)
         if price is None:
             raise CommandError(
@@ -63,6 +66,18 @@ class Prices:
                 "it, and give that with --prices"
             )
         return price
+
+    def _must_be_a_type(self, name: str) -> None:
+        try:
+            shape(name)
+        except ValueError:
+            near = difflib.get_close_matches(name, self.hourly.keys() - {name}, 1)
+        else:
+            if name.startswith("ml."):
+                return
+            near = [f"ml.{name}"]
+        cure = f"did you mean {near[0]}?" if near else "types are such as ml.m5.large"
+        raise CommandError(f"{name!r} is no instance type of SageMaker: {cure}")
 
     def month(self, instance_type: str, instances: int, hourly: float | None = None) -> float:
         """Dollars for so many instances, all month; at the file's price if none is given."""

@@ -6,6 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
+from mme.figures import milliseconds, short
 from mme.instance_types import GIB, shape
 from mme.plan import comparison
 from mme.plan.alternatives import SERVERLESS_QUOTA, Dedicated
@@ -16,6 +17,8 @@ from mme.plan.options import MIB, Option, archive_mb, download_ms, load_ms
 from mme.plan.prices import HOURS_A_MONTH, Prices
 
 _WIDTH = 100
+_FEW = 10  # models
+_LONG_MS = 10_000
 _COLUMNS = (
     *(("", 24), ("instances", 10), ("resident", 10), ("hit", 8), ("cold", 8)),
     *(("p50", 8), ("p90", 8), ("p99", 8), ("dollars", 16)),
@@ -38,6 +41,7 @@ class Result:
         chosen: the recommended one; None where none meets the goals.
         comparisons: the file's.
         measured: of the sample.
+        notes: sentences about what was given.
     """
 
     fleet: Fleet
@@ -50,6 +54,7 @@ class Result:
     chosen: Option | None
     comparisons: list[Comparison]
     measured: Measured | None
+    notes: list[str]
 
     @property
     def others(self) -> list[Option]:
@@ -63,13 +68,16 @@ def why(result: Result) -> str:
     one = result.chosen
     if one is None:
         near = min(result.options, key=lambda option: -option.hit_rate, default=None)
-        missing = f" {near.instances} x {near.name} lacks: {near.lacks}." if near else ""
+        missing = f" Of {near.instances} x {near.name}: {near.lacks}." if near else ""
         return (
-            f"Nothing here meets the goals.{missing} Allow more (--warm-ms, --cold-ms, "
-            "--hit-rate), or other types (--instance-type)."
+            f"no choice is known to meet all goals.{missing} Allow more (--warm-ms, --cold-ms, "
+            "--hit-rate, --most-utilisation), or other types (--instance-type)."
         )
     if one in result.others:
-        return f"{one.name[0].upper()}{one.name[1:]}: at ${one.monthly:,.2f} a month the cheapest."
+        return (
+            f"{one.name}, ${one.monthly:,.2f} a month: the cheapest that meets the goals. mme "
+            "deploy does not make it: it makes multi-model endpoints."
+        )
     said = (
         f"{one.instances} x {one.name}, ${one.monthly:,.2f} a month: the cheapest that meets the "
         f"goals. {one.hit_rate:.1%} of requests find their model loaded"
@@ -82,28 +90,38 @@ def why(result: Result) -> str:
     return f"{said}."
 
 
+def _recommendation(result: Result) -> str:
+    return (
+        f"Recommended: {why(result)}" if result.chosen else f"Nothing is recommended: {why(result)}"
+    )
+
+
 def text(result: Result) -> str:
     """For a reader."""
     fleet = result.fleet
     parts = [comparison.table(one) for one in result.comparisons]
-    parts += [table(result), *_share(result), wrap(f"Recommended: {why(result)}")]
+    parts += [table(result), *_share(result), wrap(_recommendation(result))]
     goal = (
-        f"Goals at p{fleet.percentile:g}: warm {fleet.warm_ms:g} ms, cold {fleet.cold_ms:g} ms; "
+        f"Goals at p{fleet.percentile:g}: warm {short(fleet.warm_ms)} ms, cold "
+        f"{short(fleet.cold_ms)} ms; "
         f"hit rate {fleet.hit_rate:.0%}; {fleet.least_instances} instances at least."
     )
     notes = [
+        *result.notes,
         goal,
         f"Prices: {result.prices.region}, {result.prices.date}; {result.prices.source}. "
         f"{HOURS_A_MONTH} hours a month, without storage and traffic.",
-        f"A load takes {load_ms(fleet):.1f} ms, a download {download_ms(fleet):.0f} ms (of "
-        f"{archive_mb(fleet):.2f} MB{'' if fleet.download_ms else '; assumed'}). Latency is the "
+        f"A load takes {milliseconds(load_ms(fleet))}, a download "
+        f"{milliseconds(download_ms(fleet))} (of an archive of {short(archive_mb(fleet), 2)} MB"
+        f"{'' if fleet.download_ms else '; assumed'}). Latency is the "
         "container's (ModelLatency) and the load's: the network and SageMaker's front come on top.",
     ]
     if result.serverless is not None:
         notes.append(
             "Serverless has no multi-model mode: an endpoint a model, of which an account has "
             f"{SERVERLESS_QUOTA} unless AWS is asked for more; one that is idle for ten minutes is "
-            "taken to be cold."
+            "taken to be cold. How fast it answers is not known, so it is shown beside the others "
+            "and never recommended; mme deploy does not make it."
         )
     parts.append("\n".join(map(wrap, notes)))
     return "\n\n".join(parts) + "\n"
@@ -114,9 +132,9 @@ def table(result: Result) -> str:
     fleet = result.fleet
     source = "measured" if result.measured else "given"
     head = (
-        f"{result.models:,} models of {fleet.memory_mb:.3g} MB ({source}), "
-        f"{result.rate:,.4g} requests/s"
-        + (f", from {fleet.trace}" if fleet.trace else f", Zipf {fleet.zipf:g}")
+        f"{result.models:,} models of {short(fleet.memory_mb)} MB in memory ({source}), "
+        f"{short(result.rate)} requests/s"
+        + (f", from {fleet.trace}" if fleet.trace else f", Zipf {short(fleet.zipf)}")
     )
     lines = [head, "", _row([name for name, _ in _COLUMNS]), _row(_UNITS)]
     for one in [*result.options, *result.others]:
@@ -136,7 +154,7 @@ def _cells(one: Option) -> list[str]:
     return [
         one.name,
         f"{one.instances:,}" if one.instances else "-",
-        "-" if math.isnan(one.resident) else f"{one.resident:,.0f}",
+        "-" if math.isnan(one.resident) else _models(one.resident),
         f"{one.hit_rate:.1%}",
         f"{one.cold_rate:,.2f}",
         *([_ms(value) for value in latencies] or ["-"] * 3),
@@ -144,8 +162,15 @@ def _cells(one: Option) -> list[str]:
     ]
 
 
+def _models(mean: float) -> str:
+    """Of an instance: a half of one is said where there are few."""
+    return short(mean, 2) if mean < _FEW else f"{mean:,.0f}"
+
+
 def _ms(value: float) -> str:
-    return "-" if math.isinf(value) else f"{value:,.1f}"
+    if math.isinf(value):
+        return "-"
+    return f"{value:,.1f}" if value < _LONG_MS else milliseconds(value).removesuffix(" ms")
 
 
 def _row(cells: "list[str] | tuple[str, ...]") -> str:
@@ -167,7 +192,7 @@ def _share(result: Result) -> list[str]:
         return []
     return [
         wrap(
-            f"With this container, {result.models:,} models of {fleet.memory_mb:.3g} MB and its "
+            f"With this container, {result.models:,} models of {short(fleet.memory_mb)} MB and its "
             f"base of {fleet.base_mb:.0f} MB take {needed:,.0f} MB: {share:.0%} of one {smallest} "
             f"({memory / GIB:g} GiB)."
         )
@@ -196,6 +221,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "options": options,
         "recommended": result.chosen.name if result.chosen else None,
         "why": why(result),
+        "notes": result.notes,
         "comparisons": [
             dataclasses.asdict(one) | {"saved": one.saved} for one in result.comparisons
         ],

@@ -28,12 +28,14 @@ class Trace:
         models: (requests,) the number of each one's model.
         shares: (models,) of all requests, what each model gets in the long run.
         rate: requests a second.
+        notes: sentences about the file, for who reads the plan.
     """
 
     times: Floats
     models: Numbers
     shares: Floats
     rate: float
+    notes: tuple[str, ...] = ()
 
     @functools.cached_property
     def names(self) -> list[str]:
@@ -76,7 +78,7 @@ def draw(count: int, requests: int, rate: float, zipf: float, seed: int) -> Trac
 def read(path: Path, rate: float = 0.0) -> Trace:
     """Requests of a CSV file with a header and the columns ``time`` and ``model``.
 
-    Times are seconds, or dates of ISO 8601; rows need not be in order.
+    Times are seconds, or dates of ISO 8601. Rows need not be in order, which is then noted.
 
     Args:
         path: the file.
@@ -86,7 +88,7 @@ def read(path: Path, rate: float = 0.0) -> Trace:
         CommandError: it cannot be read; the message names the line.
     """
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(file)
             times, names = _columns(rows, path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -95,17 +97,27 @@ def read(path: Path, rate: float = 0.0) -> Trace:
     if len(times) < 2 or max(times) == min(times):
         raise CommandError(f"the trace {path} has no two requests at different times")
     order = np.argsort(np.asarray(times), kind="stable")
+    back = int(np.count_nonzero(np.diff(times) < 0))
+    notes = (_sorted_note(path, back),) if back else ()
     moments = np.asarray(times)[order] - min(times)
     _, numbers = np.unique(np.asarray(names), return_inverse=True)
     own = (len(times) - 1) / float(moments[-1])
     if rate:
         moments = moments * (own / rate)
     shares = np.bincount(numbers) / len(numbers)
-    return Trace(moments, numbers[order].astype(np.int64), shares, rate or own)
+    return Trace(moments, numbers[order].astype(np.int64), shares, rate or own, notes)
+
+
+def _sorted_note(path: Path, back: int) -> str:
+    rows = "a row was" if back == 1 else f"{back:,} rows were"
+    return f"In {path.name} {rows} earlier than the one before: it was sorted by time."
 
 
 def _columns(rows: Any, path: Path) -> tuple[Sequence[float], Sequence[str]]:
-    header = [name.strip() for name in next(rows, [])]
+    first = next(rows, None)
+    if first is None:
+        raise CommandError(f"the trace {path} is empty: its first line must be time,model")
+    header = [name.strip() for name in first]
     if any(name not in header for name in _COLUMNS):
         raise CommandError(f"the trace {path} must begin with a header that has time,model")
     when, what = (header.index(name) for name in _COLUMNS)
@@ -115,20 +127,34 @@ def _columns(rows: Any, path: Path) -> tuple[Sequence[float], Sequence[str]]:
             continue
         try:
             times.append(_seconds(row[when]))
-            names.append(row[what])
-        except (ValueError, IndexError):
-            raise CommandError(
-                f"the trace {path}, line {rows.line_num}: {','.join(row)!r} has no time in seconds "
-                "or ISO 8601 and a model"
-            ) from None
+            names.append(_name(row[what]))
+        except IndexError:
+            at = f"the trace {path}, line {rows.line_num}"
+            wrong = f"{len(row)} columns, and the header {len(header)}"
+            raise CommandError(f"{at}: {','.join(row)!r} has {wrong}") from None
+        except ValueError as error:
+            raise CommandError(f"the trace {path}, line {rows.line_num}: {error}") from None
     return times, names
+
+
+def _name(text: str) -> str:
+    name = text.strip()
+    if not name:
+        raise ValueError("the model's name is empty")
+    return name
 
 
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        return datetime.datetime.fromisoformat(text).timestamp()
+        try:
+            seconds = datetime.datetime.fromisoformat(text.strip()).timestamp()
+        except (ValueError, OverflowError):
+            seconds = np.nan
     if not np.isfinite(seconds):
-        raise ValueError(text)
+        raise ValueError(
+            f"{text!r} is no time: write seconds, such as 12.5, or a date, such as "
+            "2024-01-31T12:00:00Z"
+        )
     return seconds

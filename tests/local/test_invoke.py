@@ -14,7 +14,7 @@ import pytest
 import xgboost
 from botocore.exceptions import ClientError
 
-from mme import artifacts
+from mme import artifacts, cli
 from mme.local.control import support
 from tests.local.support import ROW, SECONDS, Local, drop
 from tests.support import saved, train, wait_until
@@ -348,3 +348,34 @@ def test_stream_of_a_target(local: Local, endpoint: str) -> None:
         runtime.invoke_endpoint_with_response_stream(
             EndpointName=endpoint, ContentType="text/csv", Body=ROW
         )
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["invoke", "--target-model", "a.tar.gz"], "400: row 1 has 2 columns"),
+        (["nowhere"], "there is no endpoint nowhere in us-east-1: mme status, or mme deploy"),
+        (["invoke"], "which model? --target-model NAME, one of mme models list"),
+        (["invoke", "--target-model", "absent.tar.gz"], "s3://invoke-models/absent.tar.gz is not"),
+        (["invoke", "--target-model", "damaged.tar.gz"], "500: "),
+    ],
+)
+@pytest.mark.usefixtures("endpoint")
+def test_command(
+    local: Local,
+    words: list[str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What `mme invoke` is refused is one line that begins with what matters."""
+    for name, value in local.environ.items():
+        monkeypatch.setenv(name, value)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("1,2\n")
+    assert cli.main(["invoke", *words, "--body", str(rows)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"mme invoke: {says}")
+    assert error.count("\n") == 1
+    assert "console.aws" not in error

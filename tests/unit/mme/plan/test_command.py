@@ -1,6 +1,8 @@
 """``mme plan`` as it is typed: the story's table, a recommendation, the chart, bad input."""
 
+import dataclasses
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 
 from mme import cli
-from mme.plan import alternatives, command, measure, options
+from mme.plan import alternatives, command, measure, options, result
 from mme.plan.fleet import Fleet
 from tests.unit.mme.plan.conftest import Write
 
@@ -113,8 +115,9 @@ def test_nothing_meets(write: Write, capsys: pytest.CaptureFixture[str]) -> None
     """Goals that nothing meets: the table, what lacks, and status 1."""
     assert plan(write(GOOD), "--warm-ms", "0.1") == 1
     printed = capsys.readouterr().out
-    assert "Nothing here meets the goals" in printed
+    assert "Nothing is recommended: no choice is known to meet all goals." in printed
     assert "warm p90" in printed
+    assert "<- recommended" not in printed
     assert plan(write(GOOD), "--memory-mb", "100000") == 1
     assert "no model fits into its memory" in capsys.readouterr().out
 
@@ -122,7 +125,7 @@ def test_nothing_meets(write: Write, capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("count = 500", "cuont = 500", "models.cuont is unknown; [models] has count, memory_mb"),
+        ("count = 500", "cuont = 500", "models.cuont is unknown: did you mean count?"),
         ("count = 500", "count = -1", "models.count is -1: it must be 0 or more"),
         ("count = 500", "count = 1.5", "models.count is 1.5: it must be a whole number"),
         ("count = 500", "", "how many models?"),
@@ -131,7 +134,22 @@ def test_nothing_meets(write: Write, capsys: pytest.CaptureFixture[str]) -> None
         ("rate = 50", "rate = inf", "traffic.rate is inf"),
         ("rate = 50", "", "how many requests/s?"),
         ("rate = 50", "rate = 50\nzipf = 6", "traffic.zipf is 6: it must be 0 or more, and 5"),
-        ("[traffic]", "[trafic]", "trafic is unknown; outside of sections there is region"),
+        ("[traffic]", "[trafic]", "trafic is unknown: did you mean [traffic]?"),
+        ("[models]", "[models]\nmodels = 5", "models.models is unknown: did you mean count?"),
+        ("[models]", "[models]\nxyz = 5", "models.xyz is unknown: [models] has count, memory_mb"),
+        ("[models]", "xyz = 5\n[models]", "xyz is unknown: outside of sections there is region"),
+        ("[models]", "goal = 5\n[models]", "goal is unknown: write [goal], and its fields below"),
+        ("[models]", "[models]\nrate = 5", "models.rate is unknown: it belongs in [traffic]"),
+        ("[models]", "[models]\nregion = 5", "it belongs outside of the sections"),
+        ("instance_types", "instance_type", "endpoint.instance_type is unknown: did you mean inst"),
+        ("count = 500", "count = 20_000_000", "it must be 0 or more, and 10,000,000 at most"),
+        (
+            "ml.c5.large",
+            "ml.c5.lage",
+            "is no instance type of SageMaker: did you mean ml.c5.large?",
+        ),
+        ("ml.c5.large", "c5.large", "is no instance type of SageMaker: did you mean ml.c5.large?"),
+        ("ml.c5.large", "huge", "is no instance type of SageMaker: types are such as ml.m5.large"),
         ("ml.c5.large", "ml.z9.large", 'add "ml.z9.large" = DOLLARS_AN_HOUR'),
         ("[traffic]", "[goal]\nhit_rate = 2\n[traffic]", "goal.hit_rate is 2"),
         ("[traffic]", "[goal]\nwarm_ms = 0\n[traffic]", "goal.warm_ms is 0: it must be above 0"),
@@ -200,6 +218,9 @@ def test_sample(
     found = json.loads(capsys.readouterr().out)["fleet"]
     assert seen == [(file.parent / "one.tar.gz", b"1,2")]
     assert (found["memory_mb"], found["load_ms"], found["base_mb"]) == (3.0, 9.0, 200.0)
+    # Soon after its start a container takes less than in the end: no less is planned with.
+    assert plan(file, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["fleet"]["base_mb"] == Fleet.base_mb
 
 
 def test_busy_fleet() -> None:
@@ -212,12 +233,90 @@ def test_busy_fleet() -> None:
     assert not one.lacks
 
 
-def test_few_models_are_served_without_servers() -> None:
-    """A few models that are hardly asked for are cheapest where nothing is paid for waiting."""
-    flags = {"count": 5, "memory_mb": 1.0, "rate": 0.5, "requests": 1000, "zipf": 0.0}
-    found = command.make(None, flags)
-    assert found.chosen is found.serverless is not None
-    assert found.chosen.name == alternatives.SERVERLESS
+@pytest.mark.parametrize("rate", [50_000, 80_000, 90_000, 100_000, 200_000])
+def test_hot_models(rate: int) -> None:
+    """However much is asked for, instances are added until none is too busy."""
+    flags = {"count": 1000, "memory_mb": 1.0, "rate": rate, "requests": 20_000}
+    found = command.make(None, flags | {"instance_types": ["ml.m5.large"]})
+    (one,) = found.options
+    assert found.chosen is one
+    assert one.utilisation <= found.fleet.most_utilisation
+    able = 2 * found.fleet.rate_a_cpu * found.fleet.most_utilisation
+    assert rate / able <= one.instances < 2 * rate / able
+
+
+def test_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no more instances are tried, it is said."""
+    monkeypatch.setattr(options, "_DOUBLINGS", 1)
+    flags = {"count": 1000, "memory_mb": 1.0, "rate": 200_000.0, "requests": 20_000}
+    (one,) = command.make(None, flags | {"instance_types": ["ml.m5.large"]}).options
+    assert re.fullmatch(r"an instance is \d+% busy; more were not tried", one.lacks)
+
+
+def test_serverless_is_beside(capsys: pytest.CaptureFixture[str]) -> None:
+    """Serverless is cheapest for a few idle models, and only shown: its latency is not known."""
+    words = ("--models", "5", "--memory-mb", "1", "--rate", "0.5", "--requests", "1000")
+    assert plan(*words, "--zipf", "0", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    by_name = {one["name"]: one for one in found["options"]}
+    beside, chosen = by_name[alternatives.SERVERLESS], by_name[found["recommended"]]
+    assert beside["monthly"] < chosen["monthly"]
+    assert beside["lacks"] == "latency not known"
+    assert chosen["latency"] is not None
+
+
+def test_endpoint_a_model_is_recommended() -> None:
+    """Where it is the cheapest that meets the goals, it is said that deploying it is not ours."""
+    flags = {"count": 3, "memory_mb": 2500.0, "rate": 1.0, "requests": 500, "cold_ms": 1.0}
+    found = command.make(None, flags | {"instance_types": ["ml.c5.large"]})
+    alone = dataclasses.replace(found, chosen=found.others[0])
+    assert "mme deploy does not make it" in result.why(alone)
+
+
+def test_resident(capsys: pytest.CaptureFixture[str]) -> None:
+    """Five models on two instances are two and a half each."""
+    words = ("--models", "5", "--memory-mb", "1", "--rate", "1", "--requests", "500")
+    assert plan(*words, "--instance-type", "ml.c5.large") == 0
+    assert re.search(r"^ml.c5.large +2 +2\.5 ", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    """Large figures are written out, not with an exponent."""
+    words = ("--models", "3", "--memory-mb", "50000", "--rate", "100000", "--requests", "500")
+    plan(*words, "--instance-type", "ml.r5.12xlarge")
+    printed = capsys.readouterr().out
+    assert "3 models of 50,000 MB in memory (given), 100,000 requests/s" in printed
+    assert "A load takes 1,050 s" in printed
+    assert not re.search(r"\de[+-]\d", printed)
+
+
+def test_unused(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a trace it is said what is given in vain, and that rows were sorted."""
+    (tmp_path / "trace.csv").write_text("time,model\n0,a\n5,b\n1,a\n")
+    file = write('[models]\nmemory_mb = 1\n[traffic]\ntrace = "trace.csv"\n')
+    words = ("--models", "7", "--zipf", "2", "--instance-type", "ml.c5.large")
+    plan(file, *words)
+    printed = capsys.readouterr().out
+    assert "2 models of 1 MB" in printed
+    assert "--models is not used: a trace says it itself." in printed
+    assert "--zipf is not used" in printed
+    assert "--requests is not used" not in printed
+    assert "In trace.csv a row was earlier than the one before" in printed
+    plan(file, *words, "--json")
+    assert len(json.loads(capsys.readouterr().out)["notes"]) == 3
+
+
+def test_page_of_sizes() -> None:
+    """What the pages say that fits is what the plan computes, with one figure for the container."""
+    page = (EXAMPLES.parent / "docs" / "15-tuning.md").read_text()
+    said = re.findall(r"^\| `(ml\.\S+)` \|.*\| ([\d,]+)\b[^|]*\|$", page, re.MULTILINE)
+    assert len(said) == 3
+    each = int(0.074 * options.MIB)
+    for kind, models in said:
+        assert f"{options.capacity_bytes(kind, Fleet.base_mb) // each:,}" == models
+    assert f"the container itself: {Fleet.base_mb:.0f} MB" in page
+    planning = (EXAMPLES.parent / "docs" / "12-planning.md").read_text()
+    assert f"{Fleet.base_mb:.0f} MB of an ml.c5.large's 4,096" in planning
 
 
 def test_measured_defaults() -> None:

@@ -30,6 +30,9 @@ def test_file(tmp_path: Path) -> None:
     assert read.models.tolist() == [0, 1, 0]
     assert read.shares.tolist() == pytest.approx([2 / 3, 1 / 3])
     assert read.rate == 0.5
+    assert read.notes == (
+        "In trace.csv a row was earlier than the one before: it was sorted by time.",
+    )
     faster = trace.read(file, rate=5.0)
     assert faster.rate == 5.0
     assert faster.times.tolist() == pytest.approx([0, 0.2, 0.4])
@@ -45,10 +48,14 @@ def test_dates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "header that has time,model"),
+        ("", "is empty: its first line must be time,model"),
         ("when,model\n1,a\n", "header that has time,model"),
-        ("time,model\n1,a\nsoon,b\n", "line 3: 'soon,b'"),
-        ("time,model\n1,a\n2\n", "line 3: '2'"),
+        (
+            "time,model\n1,a\nsoon,b\n",
+            "line 3: 'soon' is no time: write seconds, such as 12.5, or a date",
+        ),
+        ("time,model\n1,a\n2\n", "line 3: '2' has 1 columns, and the header 2"),
+        ("time,model\n1,a\n2,  \n", "line 3: the model's name is empty"),
         ("time,model\nnan,a\n2,b\n", "line 2"),
         ("time,model\n1,a\n", "no two requests at different times"),
         ("time,model\n1,a\n1,b\n", "no two requests at different times"),
@@ -61,6 +68,14 @@ def test_bad_file(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(CommandError, match=says) as refused:
         trace.read(file)
     assert "\n" not in str(refused.value)
+
+
+def test_byte_order_mark(tmp_path: Path) -> None:
+    """A spreadsheet's mark before the header is none of the column's name."""
+    file = tmp_path / "trace.csv"
+    file.write_bytes(b"\xef\xbb\xbftime,model\r\n1,a\r\n3,b\r\n")
+    read = trace.read(file)
+    assert (read.times.tolist(), read.notes) == ([0, 2], ())
 
 
 def test_no_file(tmp_path: Path) -> None:
