@@ -201,7 +201,8 @@ class Parent:
         self._look_at = now + _LOOK_SECONDS
         state, silent = _state(self._child), now - self._ledger.last_beat()
         # Asleep all the while it waits for something that is not its lanes; else it may be slow.
-        self._asleep = self._asleep + 1 if state == "S" and silent > _BLOCKED_SECONDS else 0
+        blocked = state == "S" and silent > _BLOCKED_SECONDS and _all_asleep(self._child)
+        self._asleep = self._asleep + 1 if blocked else 0
         if state == "T":
             self._killed_for = "it was stopped"
         elif self._asleep > 1 or silent > _BUSY_SECONDS:
@@ -258,9 +259,18 @@ class Parent:
         self._settle_lanes()
 
 
-def _state(pid: int) -> str:
-    """What a process does: R runs, S sleeps, D waits for a disk, T is stopped, Z is dead."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+def _state(process: int | Path) -> str:
+    """What a process or thread does: R runs, S sleeps, D waits for a disk, T is stopped, Z dead."""
+    return Path("/proc", str(process), "stat").read_text().rpartition(")")[2].split()[0]
+
+
+def _all_asleep(pid: int) -> bool:
+    """Whether no thread of a process does anything; one that computes keeps Python's lock."""
+    states = set()
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            states.add(_state(thread))
+    return states == {"S"}
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:

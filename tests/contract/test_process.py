@@ -191,6 +191,28 @@ def test_unload_waits(serve: Serve, booster: xgboost.Booster) -> None:
     assert server.client.invoke("m", ROW).status == 404
 
 
+def test_long_reading_is_no_hang(serve: Serve, booster: xgboost.Booster) -> None:
+    """A body that keeps Python's lock for long, while it is split, does not cost the shard."""
+    server = serve(MME_SHARDS="1", MME_MAX_REQUEST_BYTES="100000000")
+    assert server.client.load("m", server.put("m", {"m.ubj": saved(booster)})).status == 200
+    shard = server.pid("mme-shard")
+    body = b"0:1" + b" qid:1" * 6_000_000
+    statuses: list[int] = []
+
+    def ask() -> None:
+        with Client("127.0.0.1", server.port) as client:
+            statuses.append(client.invoke("m", body, "text/libsvm").status)
+
+    asking = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(STOP_SECONDS)
+    assert statuses == [200, 200]
+    assert server.pid("mme-shard") == shard
+    assert server.stop()[0] == 0
+
+
 def test_load_during_unload(serve: Serve, booster: xgboost.Booster) -> None:
     """A load that comes while the model is being unloaded waits for that, and then loads."""
     server = serve(MME_SHARDS="1")
