@@ -540,7 +540,7 @@ def test_logs(mme: Command, endpoint: str, local: Local) -> None:
         logGroupName=f"/aws/sagemaker/Endpoints/{endpoint}"
     )["logStreams"]
     instances = {one["logStreamName"].partition("/")[2] for one in streams}
-    assert {line.split()[2] for line in lines} <= instances
+    assert {line.split()[1] for line in lines} <= instances
     assert mme("logs", "--since", "0s")[0] == 0
 
 
@@ -582,7 +582,7 @@ def test_logs_followed(local: Local, name: str, tmp_path: Path, model: bytes) ->
         logGroupName=f"/aws/sagemaker/Endpoints/{name}"
     )["events"]
     messages = Counter(event["message"].rstrip("\n") for event in written)
-    said = Counter(line.rstrip("\n").split(" ", 3)[3] for line in lines)
+    said = Counter(line.rstrip("\n").split(" ", 2)[2] for line in lines)
     assert not said - messages
 
 
