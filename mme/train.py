@@ -123,7 +123,7 @@ def _adder(group: "argparse._ActionsContainer") -> Callable[..., None]:
     def option(name: str, help: str, **more: Any) -> None:  # noqa: A002  # as argparse has it
         default = defaults[name]
         if default not in (None, False, ()):
-            help += f" (default: {default})"  # noqa: A001
+            help += f" (default: {default})"  # noqa: A001  # argparse's word
         group.add_argument(_option(name), dest=name, default=argparse.SUPPRESS, help=help, **more)
 
     return option

@@ -124,7 +124,7 @@ def _variant(aws: Aws, config: str) -> dict[str, Any]:
     return next((one for one in variants if one["VariantName"] == VARIANT), {})
 
 
-def _or_none(call: Callable[..., Any], field_name: str, value: str, *texts: str) -> Any:
+def _or_none(call: Callable[..., Any], field_name: str, value: Any, *texts: str) -> Any:
     """A description; None where AWS says that there is none."""
     try:
         return call(**{field_name: value})
@@ -168,7 +168,7 @@ def _versions(aws: Aws, names: Names, listing: str, many: str, one: str) -> froz
 
 def _find_repository(aws: Aws, names: Names) -> dict[str, Any]:
     ecr = aws.client("ecr")
-    found = _or_none(ecr.describe_repositories, "repositoryNames", [names.repository])  # type: ignore[arg-type]
+    found = _or_none(ecr.describe_repositories, "repositoryNames", [names.repository])
     if found is None:
         return {}
     name = names.repository

@@ -7,7 +7,6 @@ a word that pandas takes for it, such as NA, is missing.
 import contextlib
 import csv
 import gzip
-import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,7 +124,7 @@ class Lines(contextlib.AbstractContextManager["Lines"]):
 def _open(file: Path) -> TextIO:
     if file.suffix == ".gz":
         return gzip.open(file, "rt", encoding="utf-8-sig", newline="")
-    return io.open(file, encoding="utf-8-sig", newline="")  # noqa: UP020
+    return file.open(encoding="utf-8-sig", newline="")
 
 
 def _number(text: str) -> float:

@@ -48,7 +48,7 @@ def test_what_is_dropped_in_is_an_object(s3: Any, bucket: str, folder: Path) -> 
     file.write_bytes(b"another")
     assert s3.get_object(Bucket=bucket, Key="models/a.tar.gz")["Body"].read() == b"another"
     etag = s3.head_object(Bucket=bucket, Key="models/a.tar.gz")["ETag"]
-    assert etag == f'"{hashlib.md5(b"another").hexdigest()}"'  # noqa: S324
+    assert etag == f'"{hashlib.md5(b"another").hexdigest()}"'  # noqa: S324  # as S3's ETags
     file.unlink()
     assert keys(s3, bucket) == []
     with pytest.raises(ClientError) as error:

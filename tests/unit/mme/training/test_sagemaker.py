@@ -270,7 +270,7 @@ class Jobs:
         self.left: dict[str, int] = {}
         self.refusals: list[ClientError] = []
 
-    def describe_training_job(self, TrainingJobName: str) -> dict[str, Any]:  # noqa: N803
+    def describe_training_job(self, TrainingJobName: str) -> dict[str, Any]:  # noqa: N803  # boto3's name
         """Describe a job; the last time as it ended."""
         if self.refusals:
             raise self.refusals.pop(0)
@@ -281,7 +281,7 @@ class Jobs:
         status = self.ends[TrainingJobName] if over else "InProgress"
         return {"TrainingJobName": TrainingJobName, "TrainingJobStatus": status}
 
-    def create_training_job(self, TrainingJobName: str, **_: Any) -> None:  # noqa: N803
+    def create_training_job(self, TrainingJobName: str, **_: Any) -> None:  # noqa: N803  # boto3's name
         """Make a job."""
         if self.refusals:
             raise self.refusals.pop(0)
@@ -355,12 +355,12 @@ class Limited(Jobs):
         super().__init__({f"j{number}": "Completed" for number in range(6)})
         self.quota, self.lock = quota, threading.Lock()
 
-    def describe_training_job(self, TrainingJobName: str) -> dict[str, Any]:  # noqa: N803
+    def describe_training_job(self, TrainingJobName: str) -> dict[str, Any]:  # noqa: N803  # boto3's name
         """Describe a job."""
         with self.lock:
             return super().describe_training_job(TrainingJobName)
 
-    def create_training_job(self, TrainingJobName: str, **_: Any) -> None:  # noqa: N803
+    def create_training_job(self, TrainingJobName: str, **_: Any) -> None:  # noqa: N803  # boto3's name
         """Make a job, if it is within the quota."""
         with self.lock:
             if sum(left >= 0 for left in self.left.values()) >= self.quota:
