@@ -16,7 +16,7 @@ from tests.support import wait_until
 ROLE = "arn:aws:iam::123456789012:role/any"
 ROW = b"1,2,3,4,5,6"
 MODEL_FILE = "xgboost-model"
-SECONDS = 60
+SECONDS = 120
 
 
 class Local(LocalProcess):

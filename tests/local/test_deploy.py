@@ -18,7 +18,7 @@ from tests.local.faulty import Faulty
 from tests.local.support import Local
 from tests.support import wait_until
 
-SECONDS = 60
+SECONDS = 120
 
 
 @pytest.fixture

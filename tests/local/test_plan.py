@@ -66,8 +66,9 @@ def test_measured(sample: Path, measured: measure.Measured, fit: int, tmp_path: 
     artifacts.unpack(sample, folder)
     file_mb = (folder / MODEL_FILE).stat().st_size / measure.MIB
     assert file_mb < measured.memory_mb < 3 * file_mb
-    # The container's limit counts what malloc gave; processes grow by some more.
-    assert measured.memory_mb == pytest.approx(MEMORY_MB / fit, rel=0.25)
+    # The container's limit counts what malloc gave; processes grow by some more, and by what
+    # else happens in them meanwhile.
+    assert 0.75 < measured.memory_mb / (MEMORY_MB / fit) < 1.6
     assert 50 < measured.base_mb < 400
     assert 0 < measured.warm_ms < 1000
     assert 0 < measured.load_ms < 10_000

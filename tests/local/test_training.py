@@ -282,6 +282,18 @@ def request(bucket: str, job: str, **changes: Any) -> dict[str, Any]:
     }
 
 
+def ended(local: Local, job: str) -> dict[str, Any]:
+    """A job's description, when it has ended: each Describe waits for that for some seconds."""
+    sagemaker = local.client("sagemaker")
+
+    def over() -> dict[str, Any] | None:
+        found: dict[str, Any] = sagemaker.describe_training_job(TrainingJobName=job)
+        return None if found["TrainingJobStatus"] in ("InProgress", "Stopping") else found
+
+    found: dict[str, Any] = wait_until(over, 3 * SECONDS, f"the end of {job}")
+    return found
+
+
 def long_data(local: Local, bucket: str) -> None:
     """Data that takes some seconds."""
     frame = make_houses([f"g{number:03}" for number in range(60)], houses=30)
@@ -296,8 +308,7 @@ def test_stopped_and_gone_on(local: Local, bucket: str) -> None:
     sagemaker.create_training_job(**request(bucket, f"{bucket}-a"))
     wait_until(lambda: len(keys(local, bucket, "checkpoints/")) > 20, SECONDS, "checkpoints")
     sagemaker.stop_training_job(TrainingJobName=f"{bucket}-a")
-    sagemaker.get_waiter("training_job_completed_or_stopped").wait(TrainingJobName=f"{bucket}-a")
-    stopped = sagemaker.describe_training_job(TrainingJobName=f"{bucket}-a")
+    stopped = ended(local, f"{bucket}-a")
     assert (stopped["TrainingJobStatus"], stopped["SecondaryStatus"]) == ("Stopped", "Stopped")
     with pytest.raises(ClientError, match="is in status Stopped"):
         sagemaker.stop_training_job(TrainingJobName=f"{bucket}-a")
@@ -306,7 +317,7 @@ def test_stopped_and_gone_on(local: Local, bucket: str) -> None:
     assert 10 <= len(before) < 60
     rest = {"rounds": "300", "by": "city", "target": "PRICE"}
     sagemaker.create_training_job(**request(bucket, f"{bucket}-b", HyperParameters=rest))
-    done = sagemaker.describe_training_job(TrainingJobName=f"{bucket}-b")
+    done = ended(local, f"{bucket}-b")
     assert done["TrainingJobStatus"] == "Completed"
     # The seconds that a training took are in there, so one that was made anew is not the same.
     after = {key: s3.head_object(Bucket=bucket, Key=key)["ETag"] for key in before}
@@ -327,7 +338,7 @@ def test_too_long(local: Local, bucket: str) -> None:
     sagemaker.create_training_job(
         **request(bucket, bucket, StoppingCondition={"MaxRuntimeInSeconds": 1})
     )
-    found = sagemaker.describe_training_job(TrainingJobName=bucket)
+    found = ended(local, bucket)
     assert found["TrainingJobStatus"] == "Stopped"
     assert found["SecondaryStatus"] == "MaxRuntimeExceeded"
     assert keys(local, bucket, "out/")
@@ -337,20 +348,20 @@ def test_reasons(local: Local, bucket: str) -> None:
     """A job that cannot be done fails, and says why: no data, no such column, no bucket."""
     sagemaker = local.client("sagemaker")
     sagemaker.create_training_job(**request(bucket, f"{bucket}-a"))
-    found = sagemaker.describe_training_job(TrainingJobName=f"{bucket}-a")
+    found = ended(local, f"{bucket}-a")
     assert "No S3 objects found under S3 URL" in found["FailureReason"]
     frame = make_houses(CITIES[:1], houses=20)
     body = frame.to_csv(index=False).encode()
     local.client("s3").put_object(Bucket=bucket, Key="data/h.csv", Body=body)
     wrong = {"by": "town", "target": "PRICE"}
     sagemaker.create_training_job(**request(bucket, f"{bucket}-b", HyperParameters=wrong))
-    found = sagemaker.describe_training_job(TrainingJobName=f"{bucket}-b")
+    found = ended(local, f"{bucket}-b")
     assert found["TrainingJobStatus"] == "Failed"
     assert found["FailureReason"].startswith("AlgorithmError: h.csv has no column town; it has ")
     assert found["FailureReason"].endswith(", exit code: 1")
     nowhere = {"S3OutputPath": "s3://none-of-ours/out"}
     sagemaker.create_training_job(**request(bucket, f"{bucket}-c", OutputDataConfig=nowhere))
-    found = sagemaker.describe_training_job(TrainingJobName=f"{bucket}-c")
+    found = ended(local, f"{bucket}-c")
     assert "the bucket of s3://none-of-ours/out does not exist" in found["FailureReason"]
     with pytest.raises(ClientError, match="Cannot create already existing training job"):
         sagemaker.create_training_job(**request(bucket, f"{bucket}-c"))
@@ -376,7 +387,7 @@ def test_killed(start_local: Start, tmp_path: Path) -> None:
     local.stop(signal.SIGKILL)
     again = start_local(state=tmp_path / "state")
     assert not alive([pid])
-    found = again.client("sagemaker").describe_training_job(TrainingJobName="killed")
+    found = ended(again, "killed")
     assert found["TrainingJobStatus"] == "Failed"
     assert "mme local was killed while the job ran" in found["FailureReason"]
     assert not (tmp_path / "state" / "training").exists()
