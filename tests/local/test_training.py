@@ -290,7 +290,7 @@ def ended(local: Local, job: str) -> dict[str, Any]:
         found: dict[str, Any] = sagemaker.describe_training_job(TrainingJobName=job)
         return None if found["TrainingJobStatus"] in ("InProgress", "Stopping") else found
 
-    found: dict[str, Any] = wait_until(over, 3 * SECONDS, f"the end of {job}")
+    found: dict[str, Any] = wait_until(over, SECONDS, f"the end of {job}")
     return found
 
 
