@@ -14,9 +14,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from handler import ubj
 from handler.artifact import Artifact, Format
 from handler.errors import Fault, HandlerError
+from handler.formats import ubj
 
 Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 Floats = NDArray[np.float64]
