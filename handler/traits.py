@@ -35,7 +35,7 @@ class Traits:
 
     def to_json(self) -> str:
         """As text, which ``from_json`` reads."""
-        return json.dumps({key: value for key, value in asdict(self).items()})
+        return json.dumps(asdict(self))
 
     @staticmethod
     @lru_cache(maxsize=4096)

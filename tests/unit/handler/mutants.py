@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from handler import artifact, service, ubj
+from handler import artifact, service
 from handler.errors import HandlerError
+from handler.formats import ubj
 from handler.memory import MIB
 from handler.model import load_model
 from tests.unit.handler import writing

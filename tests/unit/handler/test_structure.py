@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handler import artifact, service, structure, ubj
+from handler import artifact, service, structure
 from handler.artifact import Artifact, Format
 from handler.errors import Fault, HandlerError
+from handler.formats import ubj
 from tests.unit.handler import writing
 
 ROOT = Path(__file__).parent.parent.parent.parent

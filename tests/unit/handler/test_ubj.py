@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from handler.ubj import MAX_DEPTH, UbjError, loads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from handler.formats.ubj import MAX_DEPTH, UbjError, loads
 from tests.support import saved, train
 from tests.unit.handler import writing
 
