@@ -6,7 +6,9 @@ quarter of a second, and its wrapper takes longer for one row than XGBoost does.
 """
 
 import ctypes
+import functools
 import importlib.util
+import json
 import math
 import threading
 from collections.abc import Callable
@@ -16,6 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from handler.kinds import Kind
+
 Floats = NDArray[np.float32]
 
 # A file with one of these words can be of a booster that XGBoost's quick prediction does not take,
@@ -24,11 +28,12 @@ _DART, _LINEAR = b"weight_drop", b"gblinear"
 _SCANNED = 1024 * 1024  # bytes at a time, while no other thread can run
 _QUIET = b'{"verbosity": 0}'  # it warns of every old file
 _ROWS = b'{"data":[%d,true],"shape":[%d,%d],"typestr":"<f4","version":3}'
-_ALL_ROUNDS = (
-    b'{"type":0,"training":false,"iteration_begin":0,"iteration_end":0,'
-    b'"strict_shape":false,"missing":NaN,"cache_id":0}'
+_PREDICT = (
+    '{"type":%d,"training":false,"iteration_begin":0,"iteration_end":%d,'
+    '"strict_shape":false,"missing":%s,"cache_id":0}'
 )
-_MATRIX = b'{"missing":NaN,"nthread":%d}'
+_MATRIX = b'{"missing":%b,"nthread":%d}'
+_QUICK = (Kind.VALUE, Kind.MARGIN)  # what XGBoost predicts without a matrix
 
 
 def _load_library() -> ctypes.CDLL:
@@ -92,6 +97,8 @@ class Booster:
     Args:
         data: a model as JSON or UBJ; not empty, or XGBoost ends the process.
         threads: that one prediction uses.
+        rounds: that a prediction uses, from the first; 0 for all.
+        missing: the number that stands for a missing value, as NaN always does.
 
     Attributes:
         num_features: columns that a row must have.
@@ -101,9 +108,14 @@ class Booster:
         XgboostError: XGBoost does not take the bytes.
     """
 
-    __slots__ = ("_handle", "_one_at_a_time", "_threads", "_through_matrix", "num_features", "size")
+    __slots__ = (
+        *("_handle", "_missing", "_one_at_a_time", "_rounds", "_threads", "_through_matrix"),
+        *("num_features", "size"),
+    )
 
-    def __init__(self, data: bytes, threads: int) -> None:
+    def __init__(
+        self, data: bytes, threads: int, rounds: int = 0, missing: float = math.nan
+    ) -> None:
         _xgboost.XGBSetGlobalConfig(_QUIET)  # which each thread has of its own
         self._handle = _created(_xgboost.XGBoosterCreate, None, 0)
         _check(_xgboost.XGBoosterLoadModelFromBuffer(self._handle, data, len(data)))
@@ -112,7 +124,7 @@ class Booster:
         _check(_xgboost.XGBoosterGetNumFeature(self._handle, ctypes.byref(features)))
         self.num_features = features.value
         self.size = len(data)
-        self._threads = threads
+        self._threads, self._rounds, self._missing = threads, rounds, missing
         linear = _contains(data, _LINEAR)
         self._through_matrix = linear or _contains(data, _DART)
         self._one_at_a_time: AbstractContextManager[object] = _ANY_NUMBER
@@ -123,41 +135,55 @@ class Booster:
         if handle := getattr(self, "_handle", None):
             _xgboost.XGBoosterFree(handle)
 
-    def predict(self, rows: Floats) -> Floats:
-        """Predict with all rounds.
+    def predict(self, rows: Floats, kind: Kind = Kind.VALUE) -> Floats:
+        """Predict.
 
         Args:
             rows: float32 [n, num_features], C-contiguous, NaN where a value is missing.
+            kind: what of each row.
 
         Returns:
-            float32 [n], or [n, k] for k classes or targets: the bits of ``Booster.predict``.
+            float32, the bits of ``Booster.predict``: values and margins [n], or [n, k] for k
+            classes or targets; contributions [n, f + 1] or [n, k, f + 1], the bias last; leaves
+            [n, trees], or [n] of one tree.
 
         Raises:
-            XgboostError: XGBoost cannot predict with this model.
+            XgboostError: XGBoost cannot predict so with this model.
         """
         lengths, dimensions, values = _Lengths(), ctypes.c_uint64(), _Values()
         out = ctypes.byref(lengths), ctypes.byref(dimensions), ctypes.byref(values)
         array = _ROWS % (rows.__array_interface__["data"][0], *rows.shape)
-        if self._through_matrix:
-            config = _MATRIX % self._threads
+        config = _predict_config(kind, self._rounds, self._missing)
+        if self._through_matrix or kind not in _QUICK:
+            about = _MATRIX % (_number(self._missing).encode(), self._threads)
             _xgboost.XGBSetGlobalConfig(_QUIET)
-            matrix = _created(_xgboost.XGDMatrixCreateFromDense, array, config)
+            matrix = _created(_xgboost.XGDMatrixCreateFromDense, array, about)
             predict = _xgboost.XGBoosterPredictFromDMatrix
             try:
                 with self._one_at_a_time:
-                    _check(predict(self._handle, matrix, _ALL_ROUNDS, *out))
+                    _check(predict(self._handle, matrix, config, *out))
             finally:
                 _xgboost.XGDMatrixFree(matrix)
         else:
             _check(
                 _xgboost.XGBoosterPredictFromDense(
-                    self._handle, array, _ALL_ROUNDS, _of_thread.proxy, *out
+                    self._handle, array, config, _of_thread.proxy, *out
                 )
             )
         # XGBoost uses the memory again for this thread's next prediction, so it is copied at once.
         shape = lengths[: dimensions.value]
         copied = ctypes.string_at(values, rows.itemsize * math.prod(shape))
         return np.frombuffer(copied, dtype=np.float32).reshape(shape)
+
+
+@functools.lru_cache(maxsize=1024)
+def _predict_config(kind: Kind, rounds: int, missing: float) -> bytes:
+    return (_PREDICT % (kind, rounds, _number(missing))).encode()
+
+
+def _number(value: float) -> str:
+    """As XGBoost reads it; no row that comes here has infinite values, so NaN stands for those."""
+    return json.dumps(float(value) if math.isfinite(value) else math.nan)
 
 
 def _created(create: Callable[..., int], *arguments: object) -> int:
