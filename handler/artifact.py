@@ -6,7 +6,6 @@ bytes is decided here.
 """
 
 import contextlib
-import enum
 import errno
 import json
 import os
@@ -19,6 +18,7 @@ from typing import NoReturn
 
 from handler.booster import runtime_version
 from handler.errors import Fault, HandlerError
+from handler.formats import Format
 
 Version = tuple[int, int, int]
 
@@ -39,13 +39,6 @@ _ARCHIVES = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2"}
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257  # tar begins with the name of its first file
 _VECTOR_LEAVES_SINCE = (3, 2)  # files of an older release crash this one
 _LOGITRAW_SINCE = (1, 3, 1)  # before, it took its base score for a probability, then for a margin
-
-
-class Format(enum.Enum):
-    """How the file is written."""
-
-    JSON = "json"
-    UBJ = "ubj"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ _SWITCH_SECONDS = 0.0005  # a thread with long work lets the loop run after so l
 _CHUNK = 64 * 1024
 _MESSAGE_BYTES = 64
 _WAITING = 8  # threads that wait for disposable processes
+_SCRIPTS = 32  # that wait for users' scripts
 _NO_DEADLINE_SECONDS = 300.0
 _BEAT_SECONDS = 0.1  # how often the parent is shown that the loop runs
 
@@ -45,6 +46,7 @@ class Child:
         self.ledger = ledger
         self.service = service
         self.waiting = ThreadPoolExecutor(_WAITING)
+        self.scripts = ThreadPoolExecutor(_SCRIPTS)
 
     async def serve(self, lanes: dict[int, socket.socket]) -> None:
         """Take lanes as they come, for ever."""
@@ -124,6 +126,8 @@ class Lane:
         self._ledger.inside(self._number, message.request_id, ends)
         if DIRECTORY in headers:
             executor: ThreadPoolExecutor | None = self._child.waiting
+        elif service.is_script(headers):
+            executor = self._child.scripts
         elif service.takes_long(headers, body):
             executor = None
         else:

@@ -1,19 +1,27 @@
-"""A model in memory: an array in, an array out."""
+"""A model in memory: an array in, an array out, whether it is one file or several."""
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handler.artifact import Artifact
 from handler.booster import Booster
 from handler.errors import Fault, HandlerError
+from handler.kinds import Kind
+from handler.traits import Traits
 
 Floats = NDArray[np.float32]
 
 _PLACE = re.compile(r"\[[\d:]+\] \S+:\d+: ")  # the time and source line before XGBoost's messages
 _SHOWN = 200  # characters of such a message: it can quote the file
+_VOTED = (
+    "multi:softmax",
+    "binary:hinge",
+)  # their predictions are classes, of which none is between
+MEAN, VOTE, FIRST = "mean", "vote", "first"
 
 
 class Model(Protocol):
@@ -27,37 +35,114 @@ class Model(Protocol):
     def size(self) -> int:
         """Bytes of the artifact."""
 
-    def predict(self, rows: Floats) -> Floats:
-        """Predict with all rounds.
+    def predict(self, rows: Floats, kind: Kind = Kind.VALUE) -> Floats:
+        """Predict.
 
         Args:
             rows: float32 [n, num_features], C-contiguous, NaN where a value is missing.
+            kind: what of each row.
 
         Returns:
-            float32 [n], or [n, k] for k classes or targets: the bits of ``Booster.predict``.
+            As ``Booster.predict``.
         """
 
 
-def load_model(artifact: Artifact, threads: int = 1) -> Model:
-    """Make the artifact a model that has predicted once.
+class Ensemble:
+    """Several models that are asked as one, as the managed XGBoost container has it.
 
     Args:
-        artifact: what ``artifact.find`` returned.
+        models: at least one, all alike.
+        vote: the answer is the class that most of them predict, of several the lowest; else the
+            mean, in float32 as numpy has it.
+    """
+
+    __slots__ = ("_models", "_vote")
+
+    def __init__(self, models: Sequence[Booster], *, vote: bool) -> None:
+        self._models, self._vote = tuple(models), vote
+
+    @property
+    def num_features(self) -> int:
+        """Columns that a row must have."""
+        return self._models[0].num_features
+
+    @property
+    def size(self) -> int:
+        """Bytes of the artifacts."""
+        return sum(model.size for model in self._models)
+
+    def predict(self, rows: Floats, kind: Kind = Kind.VALUE) -> Floats:
+        """Predict with each, and put their answers together.
+
+        Raises:
+            HandlerError: 400, leaves are asked for, which are each model's own.
+        """
+        if kind is Kind.LEAF:
+            sentence = "an ensemble has no leaf indices: each of its models has its own"
+            raise HandlerError(Fault.BAD_REQUEST, sentence)
+        each = np.stack([model.predict(rows, kind) for model in self._models])
+        if self._vote and kind is Kind.VALUE:
+            return np.array([_winner(votes) for votes in each.T], dtype=np.float32)
+        mean: Floats = np.mean(each, axis=0)
+        return mean
+
+
+def _winner(votes: NDArray[np.float32]) -> float:
+    counted = Counter(votes.tolist())
+    most = max(counted.values())
+    return min(value for value, count in counted.items() if count == most)
+
+
+def load_model(
+    parts: Sequence[tuple[str, bytes, Traits]], threads: int, rule: str | None = None
+) -> Model:
+    """Make files that were prepared a model that has predicted once.
+
+    Args:
+        parts: for each file its name, its bytes and its traits, as ``prepare`` gives them.
         threads: that one prediction uses; one is best where many models are asked at once.
+        rule: of several: their mean, the vote of most, or the first alone; None is a vote where
+            predictions are classes, and else the mean.
 
     Raises:
-        HandlerError: 500, XGBoost does not take the file or cannot predict with it.
+        HandlerError: 500, XGBoost does not take a file or cannot predict with it, or several do
+            not go together.
         MemoryError: it does not fit.
     """
+    if rule == FIRST:
+        parts = parts[:1]
+    boosters = [_booster(name, data, traits, threads) for name, data, traits in parts]
+    if len(boosters) == 1:
+        return boosters[0]
+    _check_alike(parts)
+    classes = rule is None and parts[0][2].objective in _VOTED
+    return Ensemble(boosters, vote=classes or rule == VOTE)
+
+
+def _booster(name: str, data: bytes, traits: Traits, threads: int) -> Booster:
     try:
-        model = Booster(artifact.data, threads)
+        model = Booster(data, threads, traits.rounds, traits.missing)
         model.predict(np.full((1, model.num_features), np.nan, dtype=np.float32))
     except MemoryError:
         raise
     except Exception as error:
-        sentence = f"{artifact.path.name} cannot be loaded: {_first_line(error)}"
+        sentence = f"{name} cannot be loaded: {_first_line(error)}"
         raise HandlerError(Fault.BAD_MODEL, sentence) from None
     return model
+
+
+def _check_alike(parts: Sequence[tuple[str, bytes, Traits]]) -> None:
+    def shape(traits: Traits) -> tuple[object, ...]:
+        return (traits.objective, traits.features, traits.classes, traits.targets, traits.names)
+
+    first, _, expected = parts[0]
+    for name, _, traits in parts[1:]:
+        if shape(traits) != shape(expected):
+            raise HandlerError(
+                Fault.BAD_MODEL,
+                f"several model files, and {name} does not go with {first}: an ensemble is of one "
+                "objective, and of the same features and classes; leave one",
+            )
 
 
 def _first_line(error: Exception) -> str:

@@ -11,49 +11,42 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from sagemaker_inference import content_types
 
-from handler import artifact, decode, encode, structure
+from handler import directory
+from handler.answer import Answer, PassedOnError, fault_answer
 from handler.artifact import Artifact
-from handler.disposable import DiedError, Disposables, Job, Reply
+from handler.directory import Found
+from handler.disposable import DiedError, Disposables, Job
 from handler.errors import Fault, HandlerError
-from handler.memory import MIB, Room, heap_bytes
-from handler.model import Model, load_model
+from handler.memory import MIB, Room
+from handler.model import FIRST
+from handler.resident import ATTRIBUTES, CONTENT_TYPE, Part, Resident, predict, resident, rule
+from handler.script import ScriptModel
 from handler.settings import Settings
+from handler.traits import Traits
+from handler.trial import OPERATION, check, described, work
 
-OPERATION, MODEL, CONTENT_TYPE = "mme-operation", "mme-model", "mme-content-type"
+MODEL = "mme-model"
 # Where a model's files are, percent-encoded; and when (CLOCK_MONOTONIC) nobody waits any more.
 DIRECTORY, UNTIL = "mme-directory", "mme-until"
 _SMALL_BODY_BYTES, _SMALL_MODEL_BYTES, _SMALL_WORK = 16 * 1024, 256 * 1024, 2 * 10**9
+_MORE_WORK = 100  # times, that contributions take of what a prediction does
 _SHARD_MARK = ".shard"  # in the directory of a service that the gate loads models into
 _NO_DEADLINE_SECONDS = 300.0
-_HEAP_SHARE = 3  # halves of its file's size that a model takes, where malloc cannot say
-_MODEL_BYTES, _NODE_BYTES = 6144, 64  # that a small model takes, and each of its nodes: measured
-_CACHED_BYTES = 64 * 1024  # the most that malloc was seen to give from its cache, for one model
 _SINGLE = ""  # the name under which an unmodified MMS's one model is kept
-
-
-class Answer(NamedTuple):
-    """What goes back: an HTTP status, the content type of the body, and the body."""
-
-    status: int
-    content_type: str
-    body: bytes
-
-    def for_gate(self) -> bytes:
-        """The body with its status in front, since MMS closes the connection on any but 2xx."""
-        return b"mme %d\n%b" % (self.status, self.body)
 
 
 class Service:
     """The models of one worker process, by name, and what can be asked of them."""
 
     def __init__(self, settings: Settings) -> None:
-        self._models: dict[str, Model] = {}
+        self._models: dict[str, Resident | ScriptModel] = {}
         self._bytes: dict[str, int] = {}  # of memory that each takes
         self.settings = settings
         self._room = Room(settings.memory_reserve_mb * MIB, settings.model_memory_mb * MIB)
@@ -76,13 +69,12 @@ class Service:
         try:
             match headers.get(OPERATION):
                 case "invoke":
-                    content_type, accept = headers.get(CONTENT_TYPE), headers.get("accept")
-                    return self.invoke(name, content_type, accept, body)
+                    return self.invoke(name, headers, body)
                 case "load":
                     size = self.load(name, _directory(headers), _until(headers))
                     return Answer(200, content_types.JSON, b'{"bytes": %d}\n' % size)
                 case "try":
-                    return self._try(_directory(headers), headers, body)
+                    return self._try(name, _directory(headers), headers, body)
                 case "unload":
                     self.unload(name)
                 case other:
@@ -93,19 +85,27 @@ class Service:
 
     def takes_long(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether an ``invoke`` or ``unload`` takes more than about a millisecond."""
-        model = self._models.get(headers.get(MODEL, _SINGLE))
-        size = model.size if model else 0
+        resident = self._models.get(headers.get(MODEL, _SINGLE))
+        if isinstance(resident, ScriptModel):
+            return True
+        size = resident.model.size if resident else 0
         if headers.get(OPERATION) == "unload":
             return size > _SMALL_MODEL_BYTES or self._room.enough(size)
         # The body's bytes times the model's are about rows times trees.
+        if ATTRIBUTES in headers:  # which can ask for much more of each row
+            return len(body) * size > _SMALL_WORK // _MORE_WORK
         return len(body) > _SMALL_BODY_BYTES or len(body) * size > _SMALL_WORK
 
-    def load(self, name: str, directory: Path, until: float) -> int:
-        """Make the model in ``directory`` resident, in place of another of that name.
+    def is_script(self, headers: Mapping[str, str]) -> bool:
+        """Whether a request is for a model with a script, which takes as long as it likes."""
+        return isinstance(self._models.get(headers.get(MODEL, _SINGLE)), ScriptModel)
+
+    def load(self, name: str, place: Path, until: float) -> int:
+        """Make the model in a directory resident, in place of another of that name.
 
         Args:
             name: of the model.
-            directory: where its file is.
+            place: the directory of its files.
             until: CLOCK_MONOTONIC seconds; later nobody waits for it.
 
         Returns:
@@ -114,38 +114,96 @@ class Service:
         Raises:
             HandlerError: the artifact cannot be served, or there is no room; the message says why.
         """
-        found = artifact.find(directory, admit=self._room.check)
-        size = self._tried(found, until)
+        found = self._find(place)
+        if found.script is not None:
+            return self._load_script(name, found, until)
+        parts, size = self._prepared(found, until)
         self.unload(name)
         self._room.take(size)
         try:
-            self._models[name] = load_model(found, self.settings.threads)
+            self._models[name] = resident(parts, found.settings, self.settings)
         except BaseException:
             self._room.free(size)
             raise
         self._bytes[name] = size
         return size
 
-    def _tried(self, found: Artifact, until: float) -> int:
-        """Check the model where it can do no harm, and learn how much memory it takes."""
-        if self._disposables is None:
-            return check(found, self.settings.threads)
-        job = {OPERATION: "check"} | described(found)
-        answer = self._in_disposable(job, [found.data], until)
-        if answer.status != 200:
-            raise _PassedOnError(answer)
-        return int(json.loads(answer.body)["bytes"])
+    def _find(self, place: Path) -> Found:
+        found = directory.find(place, self.settings.program, self._room.check)
+        if found.script is not None and not self.settings.allow_scripts:
+            raise HandlerError(
+                Fault.BAD_MODEL,
+                f"it has a script, {directory.CODE}/{self.settings.program}, which is not run: set "
+                "MME_ALLOW_SCRIPTS=1, or remove it",
+            )
+        if rule(found.settings, self.settings) == FIRST:
+            return replace(found, models=found.models[:1])
+        return found
 
-    def _try(self, directory: Path, headers: Mapping[str, str], body: bytes) -> Answer:
-        found = artifact.find(directory, admit=self._room.check)
-        job = {OPERATION: "invoke"} | described(found)
-        job |= {key: headers[key] for key in (CONTENT_TYPE, "accept") if key in headers}
-        return self._in_disposable(job, [found.data, body], _until(headers))
+    def _load_script(self, name: str, found: Found, until: float) -> int:
+        model = self._started(name, found, until)
+        self.unload(name)
+        try:
+            self._room.take(model.size)
+        except BaseException:
+            model.close()
+            raise
+        self._models[name], self._bytes[name] = model, model.size
+        return model.size
+
+    def _started(self, name: str, found: Found, until: float) -> ScriptModel:
+        if self._disposables is None:
+            sentence = "a script needs this project's own worker (MME_WORKER)"
+            raise HandlerError(Fault.BAD_MODEL, sentence)
+        return ScriptModel.start(
+            found.directory, name, self.settings, found.settings, self._disposables, until
+        )
+
+    def _prepared(self, found: Found, until: float) -> tuple[list[Part], int]:
+        """Check the files where they can do no harm, and learn how much memory they take."""
+        parts, size = [], 0
+        for one in found.models:
+            if self._disposables is None:
+                part, taken = check(one, self.settings.threads)
+            else:
+                part, taken = self._checked_apart(one, until)
+            parts.append(part)
+            size += taken
+        return parts, size
+
+    def _checked_apart(self, one: Artifact, until: float) -> tuple[Part, int]:
+        job = {OPERATION: "check"} | described([one])
+        answer = self._in_disposable(job, [one.data], until)
+        if answer.status != 200:
+            raise PassedOnError(answer)
+        head, _, data = answer.body.partition(b"\n")
+        said = json.loads(head)
+        return (one.path.name, data or one.data, Traits.from_json(said["traits"])), said["bytes"]
+
+    def _try(self, name: str, place: Path, headers: Mapping[str, str], body: bytes) -> Answer:
+        found = self._find(place)
+        if found.script is not None:
+            model = self._started(name, found, _until(headers))
+            try:
+                return Answer(
+                    *model.answer(
+                        headers.get(CONTENT_TYPE), headers.get("accept"), body, _until(headers)
+                    )
+                )
+            finally:
+                model.close()
+        job = {OPERATION: "invoke"} | described(found.models)
+        job["settings"] = found.settings.to_json()
+        for key in (CONTENT_TYPE, ATTRIBUTES, "accept"):
+            if key in headers:
+                job[key] = headers[key]
+        files = b"".join(one.data for one in found.models)
+        return self._in_disposable(job, [files, body], _until(headers))
 
     def _in_disposable(self, job: Job, files: Sequence[bytes], until: float) -> Answer:
         check = job[OPERATION] == "check"
         if self._disposables is None:
-            return Answer(*work(job, files))
+            return Answer(*work(self.settings, job, files))
         begun = time.monotonic()
         try:
             return Answer(*self._disposables.run(job, files, until, apart=not check))
@@ -167,13 +225,19 @@ class Service:
         """Let a model go; one that is not resident is gone already."""
         model = self._models.pop(name, None)
         if model is not None:
+            if isinstance(model, ScriptModel):
+                model.close()
             del model  # the last reference, unless a prediction goes on
             self._room.free(self._bytes.pop(name, 0))
 
-    def invoke(
-        self, name: str, content_type: str | None, accept: str | None, body: bytes
-    ) -> Answer:
+    def invoke(self, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Decode the rows, predict, encode.
+
+        Args:
+            name: of the model.
+            headers: ``mme-content-type``, ``accept``, ``mme-attributes``, each where the client
+                has sent it.
+            body: the client's.
 
         Raises:
             HandlerError: 404 when the model is not resident, 4xx for the client's mistakes.
@@ -181,85 +245,19 @@ class Service:
         model = self._models.get(name)
         if model is None:
             raise HandlerError(Fault.MODEL_NOT_FOUND, f"Model not found: {name}")
-        return predict(model, content_type, accept, body, self.settings)
+        if isinstance(model, ScriptModel):
+            return self._ask_script(name, model, headers, body)
+        return predict(model, headers, body, self.settings)
 
-
-def predict(
-    model: Model, content_type: str | None, accept: str | None, body: bytes, settings: Settings
-) -> Answer:
-    """Decode the rows, predict, encode.
-
-    Raises:
-        HandlerError: 4xx for the client's mistakes.
-    """
-    answer_type = encode.negotiate(accept, settings.default_accept)
-    rows = decode.decode(body, content_type, model.num_features, settings.libsvm_base)
-    encoded = encode.encode(model.predict(rows), answer_type)
-    if len(encoded) > settings.max_response_bytes:
-        most = settings.max_response_bytes
-        sentence = f"the answer has {len(encoded)} bytes, at most are {most}; send fewer rows"
-        raise HandlerError(Fault.BAD_REQUEST, sentence)
-    return Answer(200, answer_type, encoded)
-
-
-def check(found: Artifact, threads: int = 1) -> int:
-    """Check a model's file as a whole, load it and predict once, and let it go.
-
-    Returns:
-        Bytes of memory that the model takes.
-
-    Raises:
-        HandlerError: it cannot be served; the message says why.
-    """
-    if found.version is None:
-        artifact.check_rewritten(found)
-    nodes = structure.check(found)
-    before = heap_bytes()
-    model = load_model(found, threads)
-    after = heap_bytes()
-    if before is None or after is None:
-        return model.size * _HEAP_SHARE // 2
-    # What earlier models left in malloc's cache and this one was given does not show in the heap.
-    unseen = _MODEL_BYTES + _NODE_BYTES * nodes - (after - before)
-    return max(model.size // 2, after - before + min(max(0, unseen), _CACHED_BYTES))
-
-
-def work(job: Job, files: Sequence[bytes]) -> Reply:
-    """Do the job of a disposable process: check a model, or have it answer one request.
-
-    Raises:
-        MemoryError: it takes too much.
-    """
-    version = json.loads(job["version"])
-    found = Artifact(Path(job["file"]), artifact.Format(job["format"]), version, files[0])
-    settings = SERVICE.settings
-    try:
-        if job[OPERATION] == "check":
-            body = b'{"bytes": %d}\n' % check(found, settings.threads)
-            return 200, content_types.JSON, body
-        model = load_model(found, settings.threads)
-        return predict(model, job.get(CONTENT_TYPE), job.get("accept"), files[1], settings)
-    except MemoryError:
-        raise
-    except Exception as error:
-        return fault_answer(error)
-
-
-class _PassedOnError(Exception):
-    """An answer that is a fault already."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__()
-        self.answer = answer
-
-
-def described(found: Artifact) -> dict[str, str]:
-    """What a job of a disposable process says of its model."""
-    return {
-        "file": found.path.name,
-        "format": found.format.value,
-        "version": json.dumps(found.version),
-    }
+    def _ask_script(
+        self, name: str, model: ScriptModel, headers: Mapping[str, str], body: bytes
+    ) -> Answer:
+        content_type, accept = headers.get(CONTENT_TYPE), headers.get("accept")
+        try:
+            return Answer(*model.answer(content_type, accept, body, _until(headers)))
+        finally:
+            if model.dead and self._models.get(name) is model:
+                self.unload(name)  # who asks next has it started again
 
 
 def _directory(headers: Mapping[str, str]) -> Path:
@@ -268,19 +266,6 @@ def _directory(headers: Mapping[str, str]) -> Path:
 
 def _until(headers: Mapping[str, str]) -> float:
     return float(headers[UNTIL]) if UNTIL in headers else time.monotonic() + _NO_DEADLINE_SECONDS
-
-
-def fault_answer(error: Exception) -> Answer:
-    """The answer for whatever went wrong: one sentence, never a traceback."""
-    if isinstance(error, _PassedOnError):
-        return error.answer
-    if isinstance(error, MemoryError):
-        error = HandlerError(Fault.OUT_OF_MEMORY, "not enough memory; unload models and try again")
-    elif not isinstance(error, HandlerError):
-        cause = str(error).partition("\n")[0]
-        sentence = f"the model failed: {type(error).__name__}: {cause}"
-        error = HandlerError(Fault.BAD_MODEL, sentence)
-    return Answer(error.fault.status, content_types.JSON, error.body())
 
 
 # The one of this process, whichever worker runs it.
@@ -302,9 +287,9 @@ def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes] | Non
         HandlerError: the model in the directory cannot be served.
     """
     if data is None:
-        directory = Path(context.system_properties["model_dir"])
-        if not (directory / _SHARD_MARK).exists():
-            SERVICE.load(_SINGLE, directory, time.monotonic() + _NO_DEADLINE_SECONDS)
+        place = Path(context.system_properties["model_dir"])
+        if not (place / _SHARD_MARK).exists():
+            SERVICE.load(_SINGLE, place, time.monotonic() + _NO_DEADLINE_SECONDS)
         return None
     return [_answer_one(request, index, context) for index, request in enumerate(data)]
 
@@ -318,7 +303,10 @@ def _answer_one(request: dict[str, Any], index: int, context: Any) -> bytes:
         context.set_response_content_type(index, answer.content_type)
         return answer.for_gate()
     try:
-        answer = SERVICE.invoke(_SINGLE, headers.get("content-type"), headers.get("accept"), body)
+        for theirs, ours in _CLIENTS_HEADERS:
+            if theirs in headers:
+                headers[ours] = headers[theirs]
+        answer = SERVICE.invoke(_SINGLE, headers, body)
     except Exception as error:  # MMS would answer 503 whatever it is
         answer = fault_answer(error)
     context.set_response_status(answer.status, _PHRASE.get(answer.status, "Error"), index)
@@ -326,6 +314,10 @@ def _answer_one(request: dict[str, Any], index: int, context: Any) -> bytes:
     return answer.body
 
 
+_CLIENTS_HEADERS = (
+    ("content-type", CONTENT_TYPE),
+    ("x-amzn-sagemaker-custom-attributes", ATTRIBUTES),
+)
 _PHRASE = {200: "OK"} | {fault.status: fault.type.removesuffix("Exception") for fault in Fault}
 
 

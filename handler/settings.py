@@ -6,7 +6,13 @@ from typing import Any
 
 from sagemaker_inference import content_types, parameters
 
-OFFERED: tuple[str, ...] = (content_types.JSON, content_types.CSV)  # a wildcard gets the first
+OFFERED: tuple[str, ...] = (  # a wildcard gets the first that it fits
+    content_types.JSON,
+    content_types.CSV,
+    "application/jsonlines",
+    "application/x-recordio-protobuf",
+    content_types.NPY,
+)
 _MOST_THREADS = 1024
 
 

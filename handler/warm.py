@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from handler.artifact import Artifact, Format
-from handler.service import check
+from handler.artifact import Artifact
+from handler.formats import Format
+from handler.trial import check
 
 # One tree of one split on one feature, as XGBoost 3.2 writes it.
 _MODEL = (

@@ -29,16 +29,22 @@ def main() -> int:
     to_mms.write(f"[PID] {os.getpid()}\nMMS worker started.\n")
     to_mms.flush()  # and kept open: MMS takes its end for ours
 
+    import functools
     import gc
 
-    from handler import lanes, service  # numpy and XGBoost come with them: once, before any fork
+    from handler import (
+        lanes,
+        service,
+        trial,
+    )  # numpy and XGBoost come with them: once, before any fork
     from handler.parent import Parent
     from handler.warm import warm_up
 
     warm_up()
     gc.collect()
     gc.freeze()  # who is forked never writes to these pages, so they stay shared
-    Parent(listener, life, lanes.serve, service.work).run()
+    work = functools.partial(trial.work, service.SERVICE.settings)
+    Parent(listener, life, lanes.serve, work).run()
     return 0
 
 

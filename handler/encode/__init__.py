@@ -1,66 +1,34 @@
 """Predictions to bytes, in the content type that the client accepts."""
 
-import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 from sagemaker_inference import content_types
 
-from handler.errors import Fault, HandlerError
-from handler.settings import OFFERED
+from handler.encode import csv, json, jsonlines, npy, recordio
+from handler.encode.negotiate import negotiate
 
+__all__ = ["encode", "encode_selected", "negotiate"]
 
-@functools.lru_cache(maxsize=256)
-def negotiate(accept: str | None, default: str = content_types.JSON) -> str:
-    """Choose the content type of the answer, before anything is predicted.
+Row = dict[str, Any]
 
-    Args:
-        accept: the header's value: types with parameters and q-values, or none.
-        default: what a client without a wish gets.
-
-    Returns:
-        One of ``OFFERED``; of two that are wanted alike, the one that is named first. For each,
-        the range that names it most exactly counts, as RFC 9110 has it.
-
-    Raises:
-        HandlerError: 406, nothing that can be given is wanted.
-    """
-    wished = accept.strip().lower() if accept else ""
-    if wished in OFFERED:
-        return wished
-    ranges = [_range(part) for part in (wished or "*/*").split(",")]
-    favourite = default.partition(";")[0].strip().lower()
-    offers = sorted(OFFERED, key=lambda offered: offered != favourite)
-    best = max(offers, key=lambda offered: _wish(offered, ranges))
-    if _wish(best, ranges)[0] > 0:
-        return best
-    raise HandlerError(
-        Fault.NOT_ACCEPTABLE, f"{accept or default} cannot be given; accept {' or '.join(OFFERED)}"
-    )
-
-
-def _range(part: str) -> tuple[str, float]:
-    """A media range and its quality; a quality that makes no sense counts as none given."""
-    kind, *parameters = (piece.strip() for piece in part.split(";"))
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                quality = float(value)
-            except ValueError:
-                break
-            return kind, quality if 0 <= quality <= 1 else 1.0
-    return kind, 1.0
-
-
-def _wish(offered: str, ranges: list[tuple[str, float]]) -> tuple[float, int]:
-    """How much a type is wanted, and how early: more is better in both."""
-    for kind in (offered, offered.partition("/")[0] + "/*", "*/*"):  # the most exact one counts
-        for place, (named, quality) in enumerate(ranges):
-            if named == kind:
-                return quality, -place
-    return 0.0, 0
+JSONLINES, RECORDIO = "application/jsonlines", "application/x-recordio-protobuf"
+_WRITERS: dict[str, Callable[[NDArray[np.float32]], bytes]] = {
+    content_types.JSON: json.write,
+    content_types.CSV: csv.write,
+    JSONLINES: jsonlines.write,
+    RECORDIO: recordio.write,
+    content_types.NPY: npy.write,
+}
+_SELECTED_WRITERS: dict[str, Callable[[Sequence[Row], Sequence[str]], bytes]] = {
+    content_types.JSON: json.write_selected,
+    content_types.CSV: csv.write_selected,
+    JSONLINES: jsonlines.write_selected,
+    RECORDIO: recordio.write_selected,
+    content_types.NPY: npy.write_selected,
+}
 
 
 def encode(prediction: NDArray[np.float32], content_type: str) -> bytes:
@@ -71,11 +39,31 @@ def encode(prediction: NDArray[np.float32], content_type: str) -> bytes:
         content_type: as ``negotiate`` chose it.
 
     Returns:
-        JSON: a list with an element a row, which is a number or a list of k; null where a
-        prediction is not finite. CSV: a line a row, k numbers separated by commas.
+        JSON: a list with an element a row, which is a number or a list of k; JSON Lines: that
+        element a line. Both have null where a prediction is not finite. CSV: a line a row, k
+        numbers separated by commas, an empty field where one is not finite. RecordIO: a record a
+        row, its numbers under the label ``score``. npy: the array, as it is.
     """
-    values = prediction.tolist()
-    if content_type == content_types.JSON:
-        return orjson.dumps(values)  # which writes null for what is not finite
-    rows = (row if isinstance(row, list) else [row] for row in values)
-    return "".join(",".join(map(repr, row)) + "\n" for row in rows).encode()
+    return _WRITERS[content_type](prediction)
+
+
+def encode_selected(rows: Sequence[Row], keys: Sequence[str], content_type: str) -> bytes:
+    """Write what was selected of predictions.
+
+    Args:
+        rows: as ``outputs.select`` made them: a cell is a number, a label, a list of those or of
+            lists, or None where the key has no meaning for the model.
+        keys: in the order that CSV has them in.
+        content_type: as ``negotiate`` chose it.
+
+    Returns:
+        JSON: ``{"predictions": [{key: cell}]}``; JSON Lines: an object a line; both have null where
+        there is no finite number. CSV: a line a row, no header; a list as JSON in quotes, an empty
+        field for null. RecordIO: a record a row, a label a key, lists of lists one after another.
+        npy: the array of the one key. In the last two NaN stands for a cell without a meaning.
+
+    Raises:
+        HandlerError: 406, the type cannot hold this selection: npy several keys, it and RecordIO
+            words, RecordIO a number that float32 does not hold.
+    """
+    return _SELECTED_WRITERS[content_type](rows, keys)

@@ -1,13 +1,18 @@
-"""Universal Binary JSON as XGBoost writes it, read strictly: no length may pass the file's end.
+"""Universal Binary JSON as XGBoost has it, read strictly: no length may pass the file's end.
 
 Source: https://ubjson.org/type-reference/ and XGBoost's ``UBJReader``. XGBoost's own reader takes a
 length from the file at its word, and then crashes or allocates until it is killed.
 """
 
+import contextlib
+import math
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from handler.formats import FormatError
 
 MAX_DEPTH = 64  # a model has eight levels
 
@@ -22,7 +27,10 @@ _NUMBERS = {
 }
 _DTYPES = {mark: np.dtype(number.format) for mark, number in _NUMBERS.items()}
 _EMPTY = {dtype: np.empty(0, dtype) for dtype in _DTYPES.values()}
+_FLOATS = {mark: number for mark, number in _NUMBERS.items() if mark in b"dD"}
+_WHOLE = {mark: number for mark, number in _NUMBERS.items() if mark not in _FLOATS}
 _CONSTANTS = {ord("T"): True, ord("F"): False, ord("Z"): None}
+_WRITTEN = {value: bytes((mark,)) for mark, value in _CONSTANTS.items()}
 _LENGTH = struct.Struct(">cq")
 _length = _LENGTH.unpack_from
 _COUNTER = struct.Struct(">q")
@@ -31,8 +39,11 @@ _OBJECT, _ARRAY, _STRING, _CHAR = b"{[SC"
 _END_OBJECT, _END_ARRAY, _TYPE, _COUNT = b"}]$#"
 
 
-class UbjError(Exception):
+class UbjError(FormatError):
     """The bytes are not UBJ; the message says where and why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"damaged: {why}")
 
 
 def loads(data: bytes) -> Any:
@@ -54,6 +65,71 @@ def loads(data: bytes) -> Any:
     if at != len(data):
         raise UbjError(f"{len(data) - at} bytes follow its end")
     return value
+
+
+def dumps(document: Any) -> bytes:
+    """Write what ``loads`` returns, as XGBoost writes it.
+
+    Args:
+        document: as of JSON; a number takes the smallest type that holds it, a numpy array of a
+            type that UBJ has becomes an array of that type, in whatever order its bytes are.
+
+    Raises:
+        TypeError: there is something in it that UBJ has not.
+    """
+    parts: list[bytes] = []
+    _write(document, parts.append)
+    return b"".join(parts)
+
+
+def _write(value: Any, put: Callable[[bytes], None]) -> None:
+    match value:
+        case str():
+            put(b"S" + _text(value))
+        case np.ndarray():
+            array = value.astype(value.dtype.newbyteorder(">"), copy=False)
+            put(b"[$" + _mark(array.dtype) + b"#" + _LENGTH.pack(b"L", len(array)))
+            put(array.tobytes())
+        case None | bool():
+            put(_WRITTEN[value])
+        case int() | float():
+            put(_number(value))
+        case list() | tuple():
+            put(b"[#" + _LENGTH.pack(b"L", len(value)))
+            for item in value:
+                _write(item, put)
+        case dict():
+            put(b"{")
+            for key, item in value.items():
+                put(_text(key))
+                _write(item, put)
+            put(b"}")
+        case _:
+            raise TypeError(f"UBJ has no {type(value).__name__}")
+
+
+def _mark(dtype: "np.dtype[Any]") -> bytes:
+    for mark, known in _DTYPES.items():
+        if known == dtype:
+            return bytes((mark,))
+    raise TypeError(f"UBJ has no array of {dtype}")
+
+
+def _text(value: str) -> bytes:
+    encoded = value.encode()
+    return _LENGTH.pack(b"L", len(encoded)) + encoded
+
+
+def _number(value: float) -> bytes:
+    """A number in the smallest type that has it; what no type has exactly is NaN."""
+    for mark, form in (_WHOLE if isinstance(value, int) else _FLOATS).items():
+        with contextlib.suppress(struct.error, OverflowError):
+            packed = form.pack(value)
+            if form.unpack(packed)[0] == value:
+                return bytes((mark,)) + packed
+    if math.isnan(value):
+        return b"D" + _NUMBERS[ord("D")].pack(value)
+    raise TypeError(f"UBJ has no integer as large as {value}")
 
 
 def _value(data: bytes, at: int, depth: int) -> tuple[Any, int]:

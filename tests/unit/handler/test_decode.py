@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.decode import decode
+from handler.decode import Columns, decode
 from handler.errors import Fault, HandlerError
 
 TYPES = ["text/csv", "text/libsvm", "text/x-libsvm", "application/json"]
@@ -39,7 +39,7 @@ def test_csv(
     lines = [",".join(map(field, row)) for row in table]
     last = last or not lines[-1]  # without its line end, a row that is one empty field is no row
     body = (end.join(lines) + (end if last else "")).encode()
-    same(decode(b"\xef\xbb\xbf" + body, "text/csv", len(table[0])), table)
+    same(decode(b"\xef\xbb\xbf" + body, "text/csv", Columns(len(table[0]))), table)
 
 
 PLAIN = ["1", "-2.5", "+3", ".5", "6.", "007", "1e3", "-0", " 4 ", ""]
@@ -54,8 +54,8 @@ def test_csv_in_blocks(table: list[list[str]], end: str, block: int) -> None:
     """However numbers are written, and wherever a long body is cut, each is its own value."""
     body = end.join(",".join(row) for row in table).encode()
     values = [[float(field) if field else math.nan for field in row] for row in table]
-    with mock.patch("handler.decode._BLOCK_BYTES", block):
-        same(decode(body, "text/csv", 3), values)
+    with mock.patch("handler.decode.csv._BLOCK_BYTES", block):
+        same(decode(body, "text/csv", Columns(3)), values)
 
 
 @given(st.integers(0, 30), st.integers(1, 60))
@@ -64,18 +64,18 @@ def test_the_place_of_a_mistake_in_a_long_body(row: int, block: int) -> None:
     lines = [b"1,2,3"] * 31
     lines[row] = b"1,x,3"
     with (
-        mock.patch("handler.decode._BLOCK_BYTES", block),
+        mock.patch("handler.decode.csv._BLOCK_BYTES", block),
         pytest.raises(HandlerError, match=f"row {row + 1}, column 2: 'x'"),
     ):
-        decode(b"\n".join(lines), "text/csv", 3)
+        decode(b"\n".join(lines), "text/csv", Columns(3))
 
 
 @given(tables)
 def test_json_in_blocks(table: list[list[float]]) -> None:
     """Many rows of JSON are read in blocks, to the same."""
     body = json.dumps([[None if math.isnan(v) else v for v in row] for row in table * 4]).encode()
-    with mock.patch("handler.decode._BLOCK_ROWS", 2):
-        same(decode(body, "application/json", len(table[0])), table * 4)
+    with mock.patch("handler.decode.cells._BLOCK_ROWS", 2):
+        same(decode(body, "application/json", Columns(len(table[0]))), table * 4)
 
 
 @given(tables, st.integers(0, 1), st.booleans())
@@ -85,7 +85,7 @@ def test_libsvm(table: list[list[float]], base: int, label: bool) -> None:
     for row in table:
         cells = [f"{i + base}:{v!r}" for i, v in enumerate(row) if not math.isnan(v)]
         lines.append(" ".join((["1"] if label or not cells else []) + cells))
-    same(decode("\n".join(lines).encode(), "text/libsvm", len(table[0]), base), table)
+    same(decode("\n".join(lines).encode(), "text/libsvm", Columns(len(table[0])), base), table)
 
 
 @given(tables, st.booleans())
@@ -93,12 +93,12 @@ def test_json(table: list[list[float]], instances: bool) -> None:
     """Lists of lists are rows, with or without instances around them."""
     rows = [[None if math.isnan(value) else value for value in row] for row in table]
     body = json.dumps({"instances": rows} if instances else rows).encode()
-    same(decode(body, "application/json", len(table[0])), table)
+    same(decode(body, "application/json", Columns(len(table[0]))), table)
 
 
 def test_json_row() -> None:
     """A plain list is one row, and NaN is a missing value."""
-    same(decode(b"[1, 2.5, NaN]", "application/json", 3), [[1, 2.5, math.nan]])
+    same(decode(b"[1, 2.5, NaN]", "application/json", Columns(3)), [[1, 2.5, math.nan]])
 
 
 @pytest.mark.parametrize("content_type", TYPES)
@@ -106,7 +106,7 @@ def test_json_row() -> None:
 def test_anything(content_type: str, body: bytes, width: int) -> None:
     """Whatever the bytes, they are rows of the right width or a client's mistake."""
     try:
-        rows = decode(body, content_type, width)
+        rows = decode(body, content_type, Columns(width))
     except HandlerError as refused:
         error = refused
     else:
@@ -167,7 +167,7 @@ MISTAKES = [
 def test_mistakes(content_type: str, body: bytes, words: str) -> None:
     """A mistake is named with its place, in one sentence, as the client's."""
     with pytest.raises(HandlerError) as error:
-        decode(body, content_type, 3)
+        decode(body, content_type, Columns(3))
     assert error.value.fault is Fault.BAD_REQUEST
     assert words in error.value.message
     assert len(error.value.message) < 200
@@ -176,7 +176,7 @@ def test_mistakes(content_type: str, body: bytes, words: str) -> None:
 def test_sparse_rows_that_would_fill_the_memory() -> None:
     """A small body of rows without features is refused before it becomes a huge array."""
     with pytest.raises(HandlerError, match="send at most 26 at once") as error:
-        decode(b"0\n" * 100_000, "text/libsvm", 1_000_000)
+        decode(b"0\n" * 100_000, "text/libsvm", Columns(1_000_000))
     assert error.value.fault is Fault.BAD_REQUEST
 
 
@@ -185,7 +185,7 @@ def test_deep_json() -> None:
     for depth in range(900, 1100):
         body = b"[1, 2, " + b"[" * depth + b"]" * depth + b"]"
         with pytest.raises(HandlerError, match=r"'list' is not a number|not JSON"):
-            decode(body, "application/json", 3)
+            decode(body, "application/json", Columns(3))
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_deep_json() -> None:
 def test_types_that_are_not_read(content_type: str | None, words: str) -> None:
     """A type that is not read is refused, whatever the body, with those that are."""
     with pytest.raises(HandlerError) as error:
-        decode(b"", content_type, 3)
+        decode(b"", content_type, Columns(3))
     assert error.value.fault is Fault.UNSUPPORTED_MEDIA_TYPE
     assert words in error.value.message
 
@@ -211,4 +211,4 @@ def test_types_that_are_not_read(content_type: str | None, words: str) -> None:
 )
 def test_types_are_read_loosely(content_type: str) -> None:
     """Case and parameters of a content type do not matter."""
-    same(decode(b" 1 ,2,3", content_type, 3), [[1, 2, 3]])
+    same(decode(b" 1 ,2,3", content_type, Columns(3)), [[1, 2, 3]])
