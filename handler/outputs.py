@@ -16,7 +16,7 @@ from handler.kinds import Kind
 from handler.traits import Traits
 
 Floats = NDArray[np.float32]
-Cells = list[Any]
+Cells = list[Any]  # an element a row
 
 KEYS = (
     *("predicted_label", "labels", "probability", "probabilities", "raw_score", "raw_scores"),
@@ -88,7 +88,7 @@ def _cells(traits: Traits) -> dict[str, _Cell]:
 
 def _number(values: Floats, _: Traits) -> Cells:
     """What XGBoost says: a number a row, or a list."""
-    return values.tolist()
+    return _listed(values)
 
 
 def _complements(values: Floats, _: Traits) -> Cells:
@@ -100,7 +100,7 @@ def _opposites(values: Floats, _: Traits) -> Cells:
 
 
 def _sigmoid(values: Floats, _: Traits) -> Cells:
-    return _logistic(values).tolist()
+    return _listed(_logistic(values))
 
 
 def _sigmoids(values: Floats, _: Traits) -> Cells:
@@ -109,19 +109,19 @@ def _sigmoids(values: Floats, _: Traits) -> Cells:
 
 
 def _largest(values: Floats, _: Traits) -> Cells:
-    return _classes(values).max(axis=1).tolist()
+    return _listed(_classes(values).max(axis=1))
 
 
 def _each(values: Floats, _: Traits) -> Cells:
-    return _classes(values).tolist()
+    return _listed(_classes(values))
 
 
 def _softmax_largest(values: Floats, _: Traits) -> Cells:
-    return _softmax(values).max(axis=1).tolist()
+    return _listed(_softmax(values).max(axis=1))
 
 
 def _softmax_each(values: Floats, _: Traits) -> Cells:
-    return _softmax(values).tolist()
+    return _listed(_softmax(values))
 
 
 def _label_over(threshold: float) -> Callable[[Floats, Traits], Cells]:
@@ -153,11 +153,16 @@ def _all_names(values: Floats, traits: Traits) -> Cells:
 
 def _leaves(values: Floats, _: Traits) -> Cells:
     """A number a tree, also of one tree, for which XGBoost returns no list."""
-    return values.reshape(len(values), -1).astype(np.int32).tolist()
+    return _listed(values.reshape(len(values), -1).astype(np.int32))
+
+
+def _listed(array: NDArray[Any]) -> Cells:
+    cells: Cells = array.tolist()
+    return cells
 
 
 def _pairs(first: Floats, second: Floats) -> Cells:
-    return np.stack([first, second], axis=-1).tolist()
+    return _listed(np.stack([first, second], axis=-1))
 
 
 def _classes(values: Floats) -> Floats:
@@ -175,7 +180,7 @@ def _softmax(margins: Floats) -> Floats:
     classes = _classes(margins).astype(np.float64)
     with np.errstate(invalid="ignore"):  # infinity less infinity: such a row is NaN
         powers = np.exp(classes - classes.max(axis=1, keepdims=True))
-    chances: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        chances: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
     return chances
 
 
@@ -189,8 +194,7 @@ def _called(
 ) -> Cells:
     """The names of the classes that were chosen; None for those of which none was."""
     table = np.array([*names, None], dtype=object)
-    cells: Cells = table[np.where(unknown, len(names), chosen).astype(np.intp)].tolist()
-    return cells
+    return _listed(table[np.where(unknown, len(names), chosen).astype(np.intp)])
 
 
 _EVERY = {

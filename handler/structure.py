@@ -1,4 +1,4 @@
-"""Whether a model file makes sense: every index in it leads to something that is there.
+"""Whether a model makes sense: every index in it leads to something that is there.
 
 XGBoost takes the indices of a file at their word: one that is out of range, or a cycle, ends the
 process at the first prediction, or lets it predict something else without a word. The check is of
@@ -6,23 +6,19 @@ the whole file at once, as arrays over all trees; releases from 1.0 on have what
 """
 
 import itertools
-import json
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from handler.artifact import Artifact, Format
-from handler.errors import Fault, HandlerError
-from handler.formats import ubj
+from handler.formats import FormatError
 
 Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 Floats = NDArray[np.float64]
 
 _NO_PARENT = (-1, 2**31 - 1)
-_VECTOR_LEAVES_SINCE = (3, 2)
+_SHOWN = 100  # letters of an error
 _MOST_FEATURES = 2**24  # a row is four bytes for each
 _FLOAT32 = float(np.finfo(np.float32).max)
 # What a tree says of each node, and whether releases from 1.0 on all say it.
@@ -31,51 +27,32 @@ _OF_NODE_TOO = ("base_weights", "default_left", "loss_changes", "sum_hessian", "
 _OF_CATEGORIES = ("categories_nodes", "categories_segments", "categories_sizes")
 
 
-def check(artifact: Artifact) -> int:
-    """Check a model file as a whole.
+def check(model: Any) -> int:
+    """Check a model as a whole.
+
+    Args:
+        model: the document of a JSON or UBJ file, arrays of numbers as lists or numpy arrays.
 
     Returns:
         How many nodes its trees have together.
 
     Raises:
-        HandlerError: 500, with what is wrong in it.
+        FormatError: it is damaged; the message says what is wrong in it.
     """
-    name = artifact.path.name
-    model = _parsed(name, artifact)
     try:
         return _check_model(model)
-    except _WrongError as wrong:
-        sentence = f"{name} is damaged: {wrong}"
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        sentence = f"{name} is damaged: what XGBoost writes is not there ({_shown(error)})"
-    raise HandlerError(Fault.BAD_MODEL, sentence) from None
+        raise not_there(error) from None
 
 
-class _WrongError(Exception):
-    """What is wrong, as the end of a sentence."""
+def not_there(error: Exception) -> FormatError:
+    """The error for a model of which a part could not even be looked at."""
+    shown = f"{type(error).__name__}: {error}"[:_SHOWN]
+    return FormatError(f"damaged: what XGBoost writes is not there ({shown})")
 
 
 def _wrong(sentence: str) -> NoReturn:
-    raise _WrongError(sentence)
-
-
-def _shown(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:100]
-
-
-def _parsed(name: str, artifact: Artifact) -> Any:
-    try:
-        if artifact.format is Format.UBJ:
-            return ubj.loads(artifact.data)
-        try:
-            return orjson.loads(artifact.data)
-        except ValueError:  # it does not take the NaN that XGBoost writes for a category
-            return json.loads(artifact.data)
-    except ubj.UbjError as error:
-        reason = str(error)
-    except (ValueError, RecursionError) as error:
-        reason = f"it ends early or is not JSON ({_shown(error)})"
-    raise HandlerError(Fault.BAD_MODEL, f"{name} is damaged: {reason}") from None
+    raise FormatError(f"damaged: {sentence}")
 
 
 def _check_model(model: Any) -> int:
@@ -97,16 +74,15 @@ def _check_model(model: Any) -> int:
         if len(weights) != (features + 1) * groups:
             _wrong(f"inconsistent: {len(weights)} weights for {features} features")
         return 0
-    version = tuple(int(part) for part in model["version"])
     tree_model = booster["gbtree"]["model"] if booster["name"] == "dart" else booster["model"]
-    nodes = _check_trees(tree_model, features, groups, version)
+    nodes = _check_trees(tree_model, features, groups)
     drop = booster.get("weight_drop", tree_model.get("weight_drop"))
     if drop is not None and len(drop) not in (0, len(tree_model["trees"])):
         _wrong(f"inconsistent: {len(drop)} weights for {len(tree_model['trees'])} trees")
     return nodes
 
 
-def _check_trees(model: Any, features: int, groups: int, version: tuple[int, ...]) -> int:
+def _check_trees(model: Any, features: int, groups: int) -> int:
     trees = model["trees"]
     if int(model["gbtree_model_param"]["num_trees"]) != len(trees):
         _wrong(f"inconsistent: num_trees is not {len(trees)}, as many as there are")
@@ -127,7 +103,7 @@ def _check_trees(model: Any, features: int, groups: int, version: tuple[int, ...
     if min(leaf_sizes) < 0 or (vectors and len(leaf_sizes) > 1):
         _wrong("inconsistent: size_leaf_vector")
     if vectors:
-        if version < _VECTOR_LEAVES_SINCE or leaf_sizes != {groups}:
+        if leaf_sizes != {groups}:
             _wrong(f"inconsistent: size_leaf_vector is {max(leaf_sizes)}, outputs are {groups}")
         groups = 1  # each tree has all outputs
     if np.min(info) < 0 or np.max(info) >= groups or len(np.unique(info)) != groups:

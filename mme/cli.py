@@ -43,6 +43,12 @@ COMMANDS = {
     "plan": Command(
         "what an endpoint takes and costs, before it is paid for", "mme.plan.command", "plan"
     ),
+    "inspect": Command(
+        "what a model file or archive is, and whether it would load here", "mme.inspect"
+    ),
+    "convert": Command(
+        "write models of any release again, for the XGBoost that runs here", "mme.convert"
+    ),
     "export": Command(
         "what mme deploy would make, for CloudFormation or Terraform", "mme.deploy.export", "aws"
     ),

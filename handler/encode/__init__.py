@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from sagemaker_inference import content_types
 
-from handler.encode import csv, json, jsonlines, npy, recordio
+from handler.encode import csv, jsonlines, npy, recordio
 from handler.encode.negotiate import negotiate
 
 __all__ = ["encode", "encode_selected", "negotiate"]
@@ -16,14 +17,12 @@ Row = dict[str, Any]
 
 JSONLINES, RECORDIO = "application/jsonlines", "application/x-recordio-protobuf"
 _WRITERS: dict[str, Callable[[NDArray[np.float32]], bytes]] = {
-    content_types.JSON: json.write,
     content_types.CSV: csv.write,
     JSONLINES: jsonlines.write,
     RECORDIO: recordio.write,
     content_types.NPY: npy.write,
 }
 _SELECTED_WRITERS: dict[str, Callable[[Sequence[Row], Sequence[str]], bytes]] = {
-    content_types.JSON: json.write_selected,
     content_types.CSV: csv.write_selected,
     JSONLINES: jsonlines.write_selected,
     RECORDIO: recordio.write_selected,
@@ -44,6 +43,8 @@ def encode(prediction: NDArray[np.float32], content_type: str) -> bytes:
         numbers separated by commas, an empty field where one is not finite. RecordIO: a record a
         row, its numbers under the label ``score``. npy: the array, as it is.
     """
+    if content_type == content_types.JSON:
+        return orjson.dumps(prediction.tolist())
     return _WRITERS[content_type](prediction)
 
 
@@ -66,4 +67,6 @@ def encode_selected(rows: Sequence[Row], keys: Sequence[str], content_type: str)
         HandlerError: 406, the type cannot hold this selection: npy several keys, it and RecordIO
             words, RecordIO a number that float32 does not hold.
     """
+    if content_type == content_types.JSON:
+        return orjson.dumps({"predictions": rows})
     return _SELECTED_WRITERS[content_type](rows, keys)

@@ -1,5 +1,4 @@
-"""XGBoost's old binary format, of ``save_model`` from 0.90 (and before) to 3.0, which no release
-since reads.
+"""XGBoost's old binary format, which ``save_model`` wrote up to 3.0 and no release since reads.
 
 Source: ``LearnerIO::Load``, ``GBTreeModel::Load`` and ``RegTree::Load`` of XGBoost 0.90 to 3.0, and
 what these wrote. The file is C structures as they were in memory, little endian, one after another.
@@ -8,6 +7,7 @@ Every length in it is checked against what is left of the file before anything i
 
 import json
 import math
+import re
 import struct
 from typing import Any
 
@@ -33,6 +33,7 @@ _NODE = np.dtype(
 _STAT = np.dtype([("gain", "<f4"), ("hessian", "<f4"), ("weight", "<f4"), ("leaves", "<i4")])
 _INT, _FLOAT = np.dtype("<i4"), np.dtype("<f4")
 _TOP_BIT = 2**31  # of a parent: this is its left child; of a split: missing values go left
+_NAME = re.compile(r"[\w:]{1,64}", re.ASCII)  # of an objective
 _BOOSTERS = ("gbtree", "dart", "gblinear")
 _MOST_FEATURES = 2**24
 _VERSIONS = 100  # no part of a version is as much; a file of anything else has other numbers there
@@ -60,7 +61,7 @@ def looks(data: bytes) -> bool:
         name, booster = reader.text(), reader.text()
     except FormatError:
         return False
-    return header.sensible() and name.isascii() and name.isprintable() and booster in _BOOSTERS
+    return header.sensible() and bool(_NAME.fullmatch(name)) and booster in _BOOSTERS
 
 
 def read(data: bytes) -> dict[str, Any]:
@@ -76,9 +77,9 @@ def read(data: bytes) -> dict[str, Any]:
     """
     reader = _Reader(data)
     header = reader.header()
-    if not header.sensible():
-        raise _damaged("its header makes no sense")
     objective, booster = reader.text(), reader.text()
+    if not header.sensible() or not _NAME.fullmatch(objective):
+        raise _damaged("its header makes no sense")
     gradient_booster = _gradient_booster(reader, booster)
     attributes = dict(reader.pairs()) if header.has_attributes else {}
     if header.version < (1, 0, 0):
@@ -90,8 +91,9 @@ def read(data: bytes) -> dict[str, Any]:
     if header.version[:2] == (1, 3) and objective == "binary:logitraw":
         # 1.3.1 began to take the base score for a margin, and the file does not say which it is.
         raise FormatError(
-            "a binary file of XGBoost 1.3 with the objective binary:logitraw, which 1.3.0 and 1.3.1 "
-            "mean differently; load it with the release that wrote it and save it as model.json"
+            "a binary file of XGBoost 1.3 with the objective binary:logitraw, which 1.3.0 and "
+            "1.3.1 mean differently; load it with the release that wrote it and save it as "
+            "model.json"
         )
     return {
         "learner": {
@@ -163,7 +165,7 @@ class _Reader:
         if count < 0:
             raise _damaged(f"{count} where a number of things should be")
         at = self._skip(count * dtype.itemsize)
-        return np.frombuffer(self._data, dtype, count, at)
+        return np.frombuffer(self._data, dtype, count, at) if count else np.empty(0, dtype)
 
     def counted(self, dtype: "np.dtype[Any]") -> NDArray[Any]:
         """An array that begins with its number of items."""
@@ -266,20 +268,24 @@ def _objective(header: _Header, name: str, attributes: dict[str, str]) -> dict[s
     for key in list(attributes):
         if key in ("metrics", "count_poisson_max_delta_step") or key.startswith("SAVED_PARAM_"):
             del attributes[key]
-    text = attributes.pop("objective", None) if header.version >= (1, 0, 0) else None
-    if text is None:
+    if header.version < (1, 0, 0):
+        parameters = dict([_PARAMETERS[name]]) if name in _PARAMETERS else {}
         if name in _SOFTMAX:
-            number = {"num_class": str(header.classes)}
-            return {"name": name, "softmax_multiclass_param": number}
-        key, values = _PARAMETERS.get(name, (None, None))
-        return {"name": name} if key is None else {"name": name, key: values}
+            parameters = {"softmax_multiclass_param": {"num_class": str(header.classes)}}
+        return {"name": name, **parameters}
     try:
-        found = json.loads(text)
+        found = json.loads(attributes.pop("objective", "{}"))
     except (ValueError, RecursionError):
         raise _damaged("its objective is not JSON") from None
-    if not isinstance(found, dict):
-        raise _damaged("its objective is no object")
+    if not isinstance(found, dict) or not all(map(_is_parameter, found.values())):
+        raise _damaged("its objective is not as XGBoost writes it")
     return found | {"name": name}
+
+
+def _is_parameter(value: Any) -> bool:
+    """Whether it is a text, or texts by their names."""
+    texts = value.values() if isinstance(value, dict) else [value]
+    return all(isinstance(text, str) for text in texts)
 
 
 def _base_score(header: _Header, objective: str) -> float:
