@@ -23,9 +23,9 @@ QUICK = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def start_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Start ``mme local`` processes; those still running at the end must stop well."""
+    """Start ``mme local`` processes; those still running when the test is over must stop well."""
     running: list[Local] = []
 
     def start(*words: str, state: Path | None = None, **environ: str) -> Local:
@@ -36,15 +36,38 @@ def start_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 
     yield start
     for local in running:
-        if local.process.poll() is None:
-            assert local.stop() == 0
-        local.close()
+        _stop(local)
+
+
+def _stop(local: Local) -> None:
+    if local.process.poll() is None:
+        assert local.stop() == 0
+    local.close()
+
+
+_shared: list[Local] = []
 
 
 @pytest.fixture(scope="session")
-def local(start_local: Start) -> Local:
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """The one that tests share, each with endpoints of its own."""
-    return start_local(**QUICK)
+    local = Local(tmp_path_factory.mktemp("state"), environ=QUICK)
+    _shared.append(local)
+    local.wait_ready()
+    yield local
+    _shared.remove(local)
+    _stop(local)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_endpoints_stay() -> Iterator[None]:
+    """What a module's tests leave running would make all others slower."""
+    yield
+    for local in _shared:
+        sagemaker = local.client("sagemaker")
+        for page in sagemaker.get_paginator("list_endpoints").paginate():
+            for endpoint in page["Endpoints"]:
+                sagemaker.delete_endpoint(EndpointName=endpoint["EndpointName"])
 
 
 @pytest.fixture(scope="session")
