@@ -90,9 +90,8 @@ def find(
         settings = ModelSettings()
         if SETTINGS_NAME in names and (data := _read(home, SETTINGS_NAME, _small)) is not None:
             settings = ModelSettings.from_json(data)
-        script = directory / CODE / program
-        if CODE not in names or not script.is_file():
-            script = None
+        program_file = directory / CODE / program
+        script = program_file if CODE in names and program_file.is_file() else None
         models = _models(directory, home, names, admit)
     finally:
         os.close(home)
@@ -128,7 +127,7 @@ def _models(directory: Path, home: int, names: list[str], admit: Admit) -> tuple
         if form is None or (form is Format.JSON and b'"learner"' not in data):
             others[name] = data
         else:
-            models.append(Artifact(directory / name, form, None, data))
+            models.append(Artifact(directory / name, form, data))
         if len(models) > _MOST_MODELS:
             _refuse(f"more than {_MOST_MODELS} model files; an ensemble has at most so many")
     for name, data in others.items():

@@ -88,7 +88,7 @@ class Ensemble:
 
 
 def _winner(votes: NDArray[np.float32]) -> float:
-    counted = Counter(votes.tolist())
+    counted: Counter[float] = Counter(votes.tolist())
     most = max(counted.values())
     return min(value for value, count in counted.items() if count == most)
 

@@ -13,15 +13,12 @@ from numpy.typing import NDArray
 
 from handler.errors import Fault, HandlerError
 from handler.kinds import Kind
+from handler.settings import KEYS
 from handler.traits import Traits
 
 Floats = NDArray[np.float32]
 Cells = list[Any]  # an element a row
 
-KEYS = (
-    *("predicted_label", "labels", "probability", "probabilities", "raw_score", "raw_scores"),
-    *("predicted_score", "contributions", "leaf_indices"),
-)
 _SHOWN = 40  # characters of a key that is not known
 
 
@@ -151,9 +148,10 @@ def _all_names(values: Floats, traits: Traits) -> Cells:
     return [list(_names(traits, traits.classes))] * len(values)
 
 
-def _leaves(values: Floats, _: Traits) -> Cells:
-    """A number a tree, also of one tree, for which XGBoost returns no list."""
-    return _listed(values.reshape(len(values), -1).astype(np.int32))
+def _leaves(values: Floats, traits: Traits) -> Cells:
+    """A number a tree of the file, also of one tree, for which XGBoost returns no list."""
+    leaves = values.reshape(len(values), -1)
+    return _listed(leaves[:, : leaves.shape[1] - traits.added].astype(np.int32))
 
 
 def _listed(array: NDArray[Any]) -> Cells:

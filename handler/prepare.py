@@ -7,7 +7,7 @@ some older ones wrote, and dies of what makes no sense. So a file is first read 
 import json
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import orjson
@@ -17,6 +17,7 @@ from handler.artifact import Artifact
 from handler.booster import runtime_version
 from handler.errors import Fault, HandlerError
 from handler.formats import Format, FormatError, binary, pickles, ubj
+from handler.formats.base_last import put_base_last
 from handler.formats.pickles import Pickled
 from handler.formats.repair import repair
 from handler.formats.sniff import sniff
@@ -59,7 +60,7 @@ def prepare(artifact: Artifact, runtime: Version = RUNTIME) -> Prepared:
     """Read a model file of any format and release, and check it as a whole.
 
     Args:
-        artifact: the file; its ``version`` is not looked at.
+        artifact: the file.
         runtime: the XGBoost that is to load it.
 
     Raises:
@@ -88,6 +89,8 @@ def _prepared(artifact: Artifact, runtime: Version) -> Prepared:
         changed |= repair(model, version)
         nodes = structure.check(model)
         traits = _traits(model["learner"], pickled)
+        if added := put_base_last(model, version, traits.rounds):
+            traits, changed = replace(traits, rounds=0, added=added), True
         data = write(model) if changed else data
     except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise structure.not_there(error) from None

@@ -19,6 +19,7 @@ class Traits:
         names: of the features, in their order; empty where the file has none.
         types: of the features, in XGBoost's words (``float``, ``c`` for categories …); or empty.
         rounds: that a prediction uses, from the first; 0 for all.
+        added: trees at the end that are not the file's own (``formats.base_last``).
         missing: the number that stands for a missing value beside NaN, or NaN.
         labels: what the classes are called, in their order; empty where the file does not say.
     """
@@ -30,6 +31,7 @@ class Traits:
     names: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     rounds: int = 0
+    added: int = 0
     missing: float = math.nan
     labels: tuple[str | int | float | bool, ...] = ()
 

@@ -62,7 +62,7 @@ def work(settings: Settings, job: Job, files: Sequence[bytes]) -> Reply:
             for one in found
             for prepared in [prepare(one)]
         ]
-        own = ModelSettings.from_json(job["settings"].encode())
+        own = ModelSettings.from_text(job["settings"])
         return predict(resident(parts, own, settings), job, files[1], settings)
     except MemoryError:
         raise
@@ -81,6 +81,6 @@ def _described(job: Job, data: bytes) -> list[Artifact]:
     models, start = [], 0
     for name, form, size in json.loads(job["models"]):
         part = data[start : start + size]  # the very object, if it is all
-        models.append(Artifact(Path(name), Format(form), None, part))
+        models.append(Artifact(Path(name), Format(form), part))
         start += size
     return models

@@ -135,7 +135,7 @@ def convert(place: str, name: str, out: str) -> Reply:
     prepared = prepare(one)
     origin = f"{_FORMATS[one.format]} of XGBoost {_text(prepared.version) or 'unknown'}"
     data = rewrite.rewrite(one.data, prepared, origin, parsed(prepared.data))
-    again = prepare(Artifact(Path("model.ubj"), Format.UBJ, None, data))
+    again = prepare(Artifact(Path("model.ubj"), Format.UBJ, data))
     rows = rewrite.rows(parsed(prepared.data), prepared.traits)
     rewrite.compare([(name, prepared.data, prepared.traits)], [(name, data, again.traits)], rows)
     Path(out).write_bytes(data)

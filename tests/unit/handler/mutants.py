@@ -129,7 +129,7 @@ def _verdict(data: bytes) -> str:
     if form is None:
         return "refused"
     try:
-        prepared = prepare(Artifact(Path("m"), form, None, data))
+        prepared = prepare(Artifact(Path("m"), form, data))
         model = load_model([("m", prepared.data, prepared.traits)], threads=1)
     except (HandlerError, MemoryError):
         return "refused"

@@ -202,7 +202,7 @@ def outcome(data: bytes, form: Format = Format.BINARY) -> str:
     """What becomes of bytes that may be damaged; what XGBoost is given it must survive."""
     tracemalloc.start()
     try:
-        prepared = prepare(Artifact(Path("m"), form, None, data))
+        prepared = prepare(Artifact(Path("m"), form, data))
     except HandlerError as error:
         assert error.message.startswith(("m is ", "m was "))
         assert "\n" not in error.message

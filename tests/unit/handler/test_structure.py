@@ -42,8 +42,7 @@ def document(data: bytes) -> dict[str, Any]:
 def written(model: dict[str, Any], form: Format) -> Artifact:
     """A document as the artifact of one format."""
     data = writing.ubj(model) if form is Format.UBJ else writing.as_json(model)
-    major, minor, patch = model["version"]
-    return Artifact(Path("m"), form, (major, minor, patch), data)
+    return Artifact(Path("m"), form, data)
 
 
 DOCUMENTS = [case for case in MANIFEST["artifacts"] if case["format"] in ("JSON", "UBJ")]
@@ -56,10 +55,10 @@ def test_sound_in_the_other_format(case: dict[str, Any]) -> None:
     data = (CORPUS / "artifacts" / case["file"]).read_bytes()
     other = written(document(data), Format.JSON if data.startswith(b"{L") else Format.UBJ)
     model = document(other.data)
-    if "vecleaf" in case["file"] and other.version < (3, 2, 0):
+    if "vecleaf" in case["file"] and tuple(model["version"]) < (3, 2, 0):
         with pytest.raises(FormatError, match="KeyError: 'leaf_weights'"):
             structure.check(model)
-    repair(model, other.version)
+    repair(model, tuple(model["version"]))
     assert structure.check(model) > 0 or "gblin" in case["file"]
 
 
@@ -79,7 +78,7 @@ def test_damaged_artifacts(file: Path) -> None:
     if form is None:  # it is no model at all
         return
     with pytest.raises(HandlerError) as error:
-        prepare(Artifact(file, form, None, data))
+        prepare(Artifact(file, form, data))
     assert error.value.fault is Fault.BAD_MODEL
     assert error.value.message.startswith(f"{file.name} ")
     assert "\n" not in error.value.message
