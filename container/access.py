@@ -64,11 +64,11 @@ def _line(path: bytes, target: bytes, error: bytes, fields: tuple[object, ...]) 
     if target:
         line += b', "target": %b' % _quoted(target[:_SHOWN_BYTES])
     if error:
-        line += b', "error": %b' % json.dumps(_sentence(error)).encode()
+        line += b', "error": %b' % json.dumps(sentence_of(error)).encode()
     return line + b"}\n"
 
 
-def _sentence(error: bytes) -> str:
+def sentence_of(error: bytes) -> str:
     """What an error says; of a body that is none of ours, how it begins."""
     try:
         return str(json.loads(error)["message"])[:_SHOWN_BYTES]

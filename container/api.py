@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
 
-from container import access
+from container import access, transform
 from container.deadlines import Deadlines
 from container.faults import Fault, FaultError, not_found, pretty
 from container.invocations import Invocations, type_of
@@ -145,7 +145,9 @@ class Api:
             case [b"models", name, b"invoke"] if self._settings.multi_model:
                 return {b"POST": lambda: self._invocations.invoke(_decoded(name), request)}
             case [b"invocations"] if not self._settings.multi_model:
-                return {b"POST": lambda: self._invocations.invoke(SINGLE, request)}
+                return {b"POST": lambda: self._invoke_the_one(request)}
+            case [b"execution-parameters"] if not self._settings.multi_model:
+                return {b"GET": self._parameters}
             case [b"ping"]:
                 return {b"GET": self._ping}
             case [b"metrics"]:
@@ -166,7 +168,21 @@ class Api:
         if self.draining or not self.healthy:
             state = "stopping" if self.draining else "starting"
             raise FaultError(Fault.UNAVAILABLE, f"the container is {state}")
+        if not self._settings.multi_model and not self.has(SINGLE):
+            raise _no_model()  # nobody loads it again, so that the platform has to replace us
         return Response(200, pretty({"status": "Healthy"}))
+
+    async def _invoke_the_one(self, request: Request) -> Response:
+        if not self.has(SINGLE):
+            raise (
+                _no_model()
+                if self.healthy
+                else FaultError(Fault.UNAVAILABLE, "the container is starting")
+            )
+        return await self._invocations.invoke(SINGLE, request)
+
+    async def _parameters(self) -> Response:
+        return Response(200, pretty(transform.parameters(self._settings)))
 
     async def _metrics(self) -> Response:
         return Response(200, self.metrics.text(), CONTENT_TYPE)
@@ -258,6 +274,10 @@ class Api:
         if model is None or model.state is State.UNLOADING:
             raise not_found(name)
         return model
+
+
+def _no_model() -> FaultError:
+    return FaultError(Fault.UNAVAILABLE, "the model is gone: its directory is not there any more")
 
 
 def _stopped() -> FaultError:

@@ -13,6 +13,7 @@ from pathlib import Path
 import uvloop
 
 from container import log, mms, resources
+from container.access import sentence_of
 from container.api import SINGLE, Api
 from container.budget import Budget
 from container.connection import Connection, House
@@ -159,7 +160,7 @@ class Gate:
             return
         answer = await self._api.load(SINGLE, str(root), root)
         if answer.status != 200:
-            raise RuntimeError(answer.body.decode("utf-8", "replace"))
+            raise RuntimeError(f"the model in {root} cannot be served: {sentence_of(answer.body)}")
 
     async def _sweep(self) -> None:
         """Once a second, refuse what was begun too long ago, and look after hot models."""

@@ -19,6 +19,7 @@ _TRIES = 5  # of a request that gets lost with what it is in, again and again
 _LONGEST_REST_SECONDS = 30.0
 _KILLED = b"the model crashed (SIGKILL)"
 _CRASHED = f'"{Fault.MODEL_CRASHED.type}"'.encode()
+_MISSING = f'"{Fault.MODEL_NOT_FOUND.type}"'.encode()
 
 
 class Invocations:
@@ -129,25 +130,35 @@ class Invocations:
         raise FaultError(Fault.UNAVAILABLE, "the model server died again and again")
 
     async def _ask_shard(self, model: Model, request: Request, until: float) -> Answer:
-        """Ask a shard; a worker that does not have the model loads it again first."""
-        shard = self.spread.choose(model)
+        """Ask a shard; a worker that does not have the model loads it again first.
+
+        It has not when it was started again, or when the process of the model's script has ended.
+        """
+        shard, loads = self.spread.choose(model), model.loads
         begun = time.monotonic()
         answer = await shard.invoke(model.key, request, until)
         self.spread.answered(model, time.monotonic() - begun)
-        if answer.status == 404 and shard is not model.shard:
+        if _is_missing(answer) and shard is not model.shard:
             self.spread.lost(model, shard)
             answer = await model.shard.invoke(model.key, request, until)
-        if answer.status == 404 and (model.crashes or model.trials):
+        if _is_missing(answer) and (model.crashes or model.trials):
             return await self._ask_apart(model, request, until)
-        if answer.status == 404:
-            loaded = await self._load_again(model, until)
-            if loaded.status == 404:
-                self._register.remove(model)
-                await self.spread.forget(model)
-            if loaded.status != 200:
-                log("not loaded again", model=model.name, status=loaded.status)
-                return loaded
+        for _ in range(_TRIES):
+            if not _is_missing(answer):
+                return answer
+            if model.loads == loads:  # else somebody has had it loaded since we asked
+                loaded = await self._load_again(model, until)
+                if loaded.status == 404:
+                    self._register.remove(model)
+                    await self.spread.forget(model)
+                if loaded.status != 200:
+                    log("not loaded again", model=model.name, status=loaded.status)
+                    return loaded
+            loads = model.loads
             answer = await model.shard.invoke(model.key, request, until)
+        if _is_missing(answer):
+            sentence = f"{model.name} was loaded again and again, and did not stay"
+            raise FaultError(Fault.UNAVAILABLE, sentence)
         return answer
 
     async def _ask_apart(self, model: Model, request: Request, until: float) -> Answer:
@@ -179,10 +190,15 @@ class Invocations:
         """Load a model that its worker has lost, once for all the requests that find it lost."""
         loading = self._loading_again.get(model.name)
         if loading is None:
-            loading = asyncio.create_task(self.load_on(model, until))
+            loading = asyncio.create_task(self._load_and_count(model, until))
             loading.add_done_callback(lambda _: self._loading_again.pop(model.name))
             self._loading_again[model.name] = loading
         return await asyncio.shield(loading)
+
+    async def _load_and_count(self, model: Model, until: float) -> Answer:
+        answer = await self.load_on(model, until)
+        model.loads += answer.status == 200
+        return answer
 
     async def load_on(self, model: Model, until: float) -> Answer:
         """Load a model on its shard; what got lost on the way is done again."""
@@ -190,6 +206,11 @@ class Invocations:
             with contextlib.suppress(LostError):
                 return await model.shard.load(model.key, model.directory, until)
         raise FaultError(Fault.INTERNAL, f"{model.name}: its process died again and again")
+
+
+def _is_missing(answer: Answer) -> bool:
+    """Whether a shard does not have the model. A model's script may say 404 of its own accord."""
+    return answer.status == 404 and _MISSING in answer.body
 
 
 def to_response(answer: Answer) -> Response:

@@ -48,7 +48,8 @@ class Response:
     def to_bytes(self, keep_alive: bool) -> bytes:
         """The answer as it goes over the wire."""
         head = [
-            _STATUS_LINES[self.status],
+            # A model's script may answer with a number that has no name.
+            _STATUS_LINES.get(self.status) or b"HTTP/1.1 %d Error\r\n" % self.status,
             b"Content-Type: %b\r\nContent-Length: %d\r\n" % (self.content_type, len(self.body)),
         ]
         head += [b"%b: %b\r\n" % header for header in self.headers]

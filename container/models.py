@@ -32,6 +32,7 @@ class Model:
     state: State = State.LOADING
     load_is_over: bool = False  # however it ended
     in_flight: int = 0
+    loads: int = 0  # again, since its worker had it no more
     crashes: int = 0  # of processes with nothing but a request to this model in them
     trials: int = 0  # of requests that such a process is given, since the worker died with them
     apart: asyncio.Lock = field(default_factory=asyncio.Lock)  # one of them at a time

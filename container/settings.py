@@ -7,6 +7,8 @@ from typing import Any
 
 from container import resources
 
+SINGLE_ROOT = Path("/opt/ml/model")  # where SageMaker lays the one model of an endpoint or a job
+
 
 class SettingsError(Exception):
     """An environment variable holds what it cannot mean; the message is the one line to print."""
@@ -31,8 +33,9 @@ class Settings:
     multi_model: bool = _setting(
         "SAGEMAKER_MULTI_MODEL",
         True,
-        "`false` serves the one model in the model root at `POST /invocations`, as SageMaker asks "
-        "of an endpoint that is not multi-model.",
+        "`true` on a multi-model endpoint. `false` serves the one model in the model root at "
+        "`POST /invocations`, for an ordinary endpoint and for batch transform. Where neither it "
+        "nor `MME_MODEL_ROOT` is set, it is `false` if there is anything in `/opt/ml/model`.",
     )
     safe_port_range: range | None = _setting(
         "SAGEMAKER_SAFE_PORT_RANGE",
@@ -131,6 +134,8 @@ class Settings:
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
         """Read the environment.
 
+        Where it says nothing of the mode, what lies in ``SINGLE_ROOT`` does.
+
         Raises:
             SettingsError: a value cannot be read, or is out of range.
         """
@@ -140,9 +145,27 @@ class Settings:
             if text := environ.get(variable, ""):
                 values[setting.name] = _read(variable, text, setting.default)
         values["shards"] = values.get("shards", 0) or max(1, resources.cpus() // 2)
+        if "multi_model" not in values and "model_root" not in values:
+            values["multi_model"] = not _holds_something(SINGLE_ROOT)
         if not values.get("multi_model", True):
-            values.setdefault("model_root", Path("/opt/ml/model"))
+            values.setdefault("model_root", SINGLE_ROOT)
         return cls(**values)
+
+    @property
+    def mode(self) -> dict[str, str]:
+        """The variables that say which mode it is, for a process that must not decide again."""
+        multi_model = "true" if self.multi_model else "false"
+        return {"SAGEMAKER_MULTI_MODEL": multi_model, "MME_MODEL_ROOT": str(self.model_root)}
+
+
+def _holds_something(directory: Path) -> bool:
+    """Whether it is a directory that is not empty; one that we may not read is taken for one."""
+    try:
+        return any(directory.iterdir())
+    except PermissionError:
+        return True  # loading from it fails, and says why
+    except OSError:
+        return False
 
 
 def _read(variable: str, text: str, default: object) -> object:

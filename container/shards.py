@@ -22,6 +22,12 @@ _LONGEST_RETRY_SECONDS = 5.0
 _FIRST_PATIENCE_SECONDS, _PATIENCE_SECONDS = 20.0, 5.0  # with MMS that starts a worker
 _STARTS = 3  # that may fail, one after another, before the first that does not
 _SETTLE_SECONDS = 0.05  # after a loss, for the end of a worker to be noticed too
+_ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
+_PASSED_ON = (
+    (b"content-type", b"mme-content-type"),
+    (b"accept", b"accept"),
+    (_ATTRIBUTES, b"mme-attributes"),
+)
 _MESSAGE = (
     b"POST /predictions/SHARD HTTP/1.1\r\nContent-Type: application/octet-stream\r\n"
     b"Content-Length: %d\r\nmme-operation: %b\r\nmme-model: %b\r\nmme-until: %.3f\r\n%b\r\n%b"
@@ -240,12 +246,15 @@ def _quoted(directory: Path) -> bytes:
 def _passed_on(request: Request) -> bytes:
     """The client's headers that the worker needs; MMS takes 8 KiB of headers in all."""
     passed = b""
-    for theirs, ours in (b"content-type", b"mme-content-type"), (b"accept", b"accept"):
+    for theirs, ours in _PASSED_ON:
         value = request.headers.get(theirs)
         if value is None:
             continue
         if len(value) > MAX_PASSED_ON_BYTES:
             sentence = f"{theirs.decode()} is over {MAX_PASSED_ON_BYTES} bytes"
+            raise FaultError(Fault.BAD_REQUEST, sentence)
+        if theirs == _ATTRIBUTES and not value.isascii():
+            sentence = f"{theirs.decode()} has characters that are not ASCII"
             raise FaultError(Fault.BAD_REQUEST, sentence)
         passed += b"%b: %b\r\n" % (ours, value)
     return passed

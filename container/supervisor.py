@@ -242,7 +242,11 @@ class Supervisor:
             }
             words = [str(word) for option in options.items() for word in option]
             fds = [theirs.fileno(), self._keeper.descriptor]
-            return _start([sys.executable, "-m", "container.gate", *words], pass_fds=fds)
+            return _start(
+                [sys.executable, "-m", "container.gate", *words],
+                environ=os.environ | self._settings.mode,  # each gate's is that of the first
+                pass_fds=fds,
+            )
 
 
 def _start(

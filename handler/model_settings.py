@@ -116,7 +116,7 @@ def _value(key: str, value: object) -> object:
             return rule
         case "ensemble", _:
             _refuse(f"has ensemble {_shown(value)}: it must be {' or '.join(RULES)}")
-        case ("content_type" | "accept" | "output"), _:
+        case (("content_type" | "accept" | "output"), _):
             kind = "a list of texts" if key == "output" else "a text"
             _refuse(f"has {key} {_shown(value)}: it must be {kind}")
     _refuse(f"has the unknown key {key[:40]!r}; known are {', '.join(_KEYS)}")

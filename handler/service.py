@@ -141,7 +141,7 @@ class Service:
         return found
 
     def _load_script(self, name: str, found: Found, until: float) -> int:
-        model = self._started(name, found, until)
+        model = ScriptModel.start(found.directory, name, self.settings, found.settings, until)
         self.unload(name)
         try:
             self._room.take(model.size)
@@ -150,14 +150,6 @@ class Service:
             raise
         self._models[name], self._bytes[name] = model, model.size
         return model.size
-
-    def _started(self, name: str, found: Found, until: float) -> ScriptModel:
-        if self._disposables is None:
-            sentence = "a script needs this project's own worker (MME_WORKER)"
-            raise HandlerError(Fault.BAD_MODEL, sentence)
-        return ScriptModel.start(
-            found.directory, name, self.settings, found.settings, self._disposables, until
-        )
 
     def _prepared(self, found: Found, until: float) -> tuple[list[Part], int]:
         """Check the files where they can do no harm, and learn how much memory they take."""
@@ -183,15 +175,7 @@ class Service:
     def _try(self, name: str, place: Path, headers: Mapping[str, str], body: bytes) -> Answer:
         found = self._find(place)
         if found.script is not None:
-            model = self._started(name, found, _until(headers))
-            try:
-                return Answer(
-                    *model.answer(
-                        headers.get(CONTENT_TYPE), headers.get("accept"), body, _until(headers)
-                    )
-                )
-            finally:
-                model.close()
+            return self._try_script(name, found, headers, body)
         job = {OPERATION: "invoke"} | described(found.models)
         job["settings"] = found.settings.to_json()
         for key in (CONTENT_TYPE, ATTRIBUTES, "accept"):
@@ -199,6 +183,18 @@ class Service:
                 job[key] = headers[key]
         files = b"".join(one.data for one in found.models)
         return self._in_disposable(job, [files, body], _until(headers))
+
+    def _try_script(
+        self, name: str, found: Found, headers: Mapping[str, str], body: bytes
+    ) -> Answer:
+        until, own = _until(headers), found.settings
+        model = ScriptModel.start(found.directory, name, self.settings, own, until)
+        try:
+            return Answer(
+                *model.answer(headers.get(CONTENT_TYPE), headers.get("accept"), body, until)
+            )
+        finally:
+            model.close()
 
     def _in_disposable(self, job: Job, files: Sequence[bytes], until: float) -> Answer:
         check = job[OPERATION] == "check"

@@ -88,8 +88,8 @@ class Settings:
     allow_scripts: bool = _setting(
         "MME_ALLOW_SCRIPTS",
         False,
-        "`true` or `1` runs the script that an artifact brings in `code/`, in a process of its own; "
-        "else an artifact with one is refused.",
+        "`true` or `1` runs the script that an artifact brings in `code/`, in a process of its "
+        "own; else an artifact with one is refused.",
     )
     program: str = _setting(
         "SAGEMAKER_PROGRAM", "inference.py", "The script's file in `code/` of an artifact."
@@ -144,7 +144,9 @@ def _read_output(variable: str, text: str) -> tuple[str, ...]:
 
 def _read_program(variable: str, text: str) -> str:
     if "/" in text or not text.endswith(".py") or text.startswith("."):
-        sentence = f"{variable} is {text!r}: it must be a Python file in code/, such as inference.py"
+        sentence = (
+            f"{variable} is {text!r}: it must be a Python file in code/, such as inference.py"
+        )
         raise SettingsError(sentence)
     return text
 

@@ -74,43 +74,16 @@ def examine(path: Path, kind: str, apart: Apart) -> Report:
     }
     try:
         with opened.opened(path, kind) as place:
-            _examine(place, report, apart)
+            report["others"] = opened.others(place, [])
+            report |= apart.ask("inspect", place=str(place))
+            names = [model["name"] for model in report["models"]]
+            report["others"] = opened.others(place, names)
     except (ArtifactError, RefusedError) as error:
         report["error"] = str(error)
     except OSError as error:
         report["error"] = f"{path} cannot be read: {error.strerror}"
     report["loads"] = report["error"] is None
     return report
-
-
-def _examine(place: Path, report: Report, apart: Apart) -> None:
-    report["others"] = opened.others(place, [])
-    seen = apart.ask("look", place=str(place))
-    names = [model["name"] for model in seen["models"]]
-    report["others"] = opened.others(place, names)
-    report |= {key: seen[key] for key in ("runtime", "settings", "script")}
-    for model in seen["models"]:
-        report["models"].append(model | _model(place, model["name"], apart))
-    if len(names) > 1:
-        rules = [model["rule"] for model in report["models"] if "rule" in model]
-        report["ensemble"] = seen["rule"] or next(iter(rules), None)
-    if report["script"] and seen["runs"]:
-        return  # what a script does with the files is its own, and it is not run here
-    if len(names) == 1 and not report["script"]:
-        report["error"] = report["models"][0]["error"]
-    else:
-        apart.ask("load", place=str(place))
-
-
-def _model(place: Path, name: str, apart: Apart) -> Report:
-    try:
-        return apart.ask("check", place=str(place), name=name) | {"error": None}
-    except RefusedError as error:
-        sentence = str(error)
-    try:
-        return apart.ask("guess", place=str(place), name=name) | {"error": sentence}
-    except RefusedError:
-        return {"error": sentence}
 
 
 def text(report: Report) -> str:
@@ -123,7 +96,7 @@ def text(report: Report) -> str:
     about = []
     if report["ensemble"]:
         about.append(("ensemble", _ensemble(report)))
-        memory = sum(model.get("counted_bytes", 0) for model in report["models"])
+        memory = sum(model.get("memory_bytes", 0) for model in report["models"])
         about.append(("memory", f"{short(memory / _KIB)} KiB together"))
     if report["settings"]:
         about.append(("mme.json", json.dumps(report["settings"])))
@@ -133,7 +106,7 @@ def text(report: Report) -> str:
         about.append(("also there", _listed(report["others"])))
     about.append(("loads here", _verdict(report)))
     lines += [f"  {name:<{_WIDTH + 2}}{said}" for name, said in about]
-    return "\n".join("".join(_shown(line)) for line in lines)
+    return "\n".join(opened.printable(line) for line in lines)
 
 
 def _lines(model: Report) -> list[tuple[str, str]]:
@@ -141,26 +114,27 @@ def _lines(model: Report) -> list[tuple[str, str]]:
     lines = [("format", f"{model['format']}{wrapper}, {short(model['bytes'] / _KIB)} KiB")]
     if "booster" not in model:
         return [*lines, ("cannot load", model["error"])]
-    version = model["version"]
     origin = f", converted from {model['converted_from']}" if model["converted_from"] else ""
     features = f"{model['features']:,}" + (f": {_listed(model['names'])}" if model["names"] else "")
+    missing, labels = model["missing"], model["labels"]
     lines += [
-        ("written by", (f"XGBoost {version}" if version else "a release not known") + origin),
+        ("written by", f"XGBoost {model['version']}{origin}"),
         ("objective", f"{model['objective'] or 'not known'}, {_predicts(model)}"),
         ("features", features),
         ("booster", _booster(model)),
-    ]
-    if model["error"]:
-        return [*lines, ("cannot load", model["error"])]
-    missing, labels = model["missing"], model["labels"]
-    counted, expected = (short(model[key] / _KIB) for key in ("counted_bytes", "expected_bytes"))
-    return [
-        *lines,
         ("rounds used", _rounds(model)),
         ("missing value", f"NaN and {missing:g}" if missing is not None else "NaN"),
         ("labels", _listed(labels) if labels else ""),
-        ("memory", f"{counted} KiB as the container counts, {expected} KiB by its nodes"),
-        ("repaired", "; ".join(model["changes"])),
+    ]
+    if model["error"]:
+        return [*lines, ("cannot load", model["error"])]
+    return [
+        *lines,
+        ("memory", f"{short(model['memory_bytes'] / _KIB)} KiB"),
+        (
+            "repaired",
+            "yes: this release reads some of it otherwise" if model["repaired"] else "",
+        ),
     ]
 
 
@@ -180,7 +154,7 @@ def _booster(model: Report) -> str:
 def _rounds(model: Report) -> str:
     used, best = model["rounds_used"], model["best_iteration"]
     if used:
-        return f"the first {used:,}"
+        return f"the first {used:,}, up to the best"
     early = best is not None and best + 1 < model["rounds"]
     return f"all, although the best was number {best + 1:,}" if early else "all"
 
@@ -201,8 +175,3 @@ def _verdict(report: Report) -> str:
 def _listed(names: list[Any]) -> str:
     more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
     return ", ".join(str(name) for name in names[:_LISTED]) + more
-
-
-def _shown(line: str) -> str:
-    """Without what a stranger's names could do to a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in line)

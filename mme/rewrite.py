@@ -1,17 +1,15 @@
-"""A model written again by the runtime's own XGBoost, and the proof that it predicts the same."""
+"""A model written again by the XGBoost that runs here, and the proof that it predicts the same."""
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handler.errors import Fault, HandlerError
+from handler.formats import Format
 from handler.kinds import Kind
 from handler.model import load_model
 from handler.prepare import RUNTIME, Prepared
-from handler.resident import Part
 from handler.traits import Traits
 from mme import facts
 
@@ -19,41 +17,39 @@ Floats = NDArray[np.float32]
 
 ROWS = 100
 _MISSING = 0.1  # the share of cells without a value, beside one row in ten that has none at all
-_CATEGORIES = 8  # that a row of categories is drawn from, where the model names none
+_CATEGORIES = 8  # that a cell of categories is drawn from
+_RENAMED = {"reg:linear": "reg:squarederror"}  # XGBoost writes the new name for the old one
 _SEED = 2019
 _GREATEST = float(np.finfo(np.float32).max) / 4
 
 
-def rewrite(data: bytes, prepared: Prepared, origin: str, model: Any) -> bytes:
-    """Write a model as UBJ of the runtime's XGBoost, with the rounds that it predicts with alone.
+def rewrite(data: bytes, prepared: Prepared, form: Format, origin: str, model: Any) -> bytes:
+    """Write a model as the runtime's XGBoost does, with no more rounds than it predicts with.
 
     Args:
-        data: the file; kept to the byte if it is such UBJ already.
+        data: the file; kept to the byte if it is such a one already.
         prepared: what it is served as.
+        form: JSON or UBJ.
         origin: what it was, kept as an attribute: the version in the file becomes the runtime's.
         model: the prepared data, parsed.
     """
-    rounds = prepared.traits.rounds
-    if (
-        not rounds
-        and data == prepared.data
-        and data.startswith(b"{L")
-        and prepared.version[:2] == RUNTIME[:2]
-    ):
+    kept, traits = facts.of(model), prepared.traits
+    current = prepared.format is form and prepared.version[:2] == RUNTIME[:2]
+    if current and data == prepared.data:
         return data
     from mme.training.boost import xgboost  # it takes a while, which only this needs
 
-    booster = xgboost.Booster()
+    booster = xgboost.Booster(params={"nthread": 1})
     booster.load_model(bytearray(prepared.data))
-    kept = facts.of(model)
-    if rounds and rounds < kept["rounds"] and kept["booster"] != "gblinear":
-        booster = booster[:rounds]
-    if prepared.traits.names and not booster.feature_names:
-        booster.feature_names = list(prepared.traits.names)
-    if prepared.traits.types and not booster.feature_types:
-        booster.feature_types = list(prepared.traits.types)
-    booster.set_attr(**{facts.ORIGIN: kept["converted_from"] or origin, "best_iteration": None})
-    return bytes(booster.save_raw("ubj"))
+    if 0 < traits.rounds < kept["rounds"]:
+        # A file has no place for how many rounds count: who reads it takes all.
+        booster = booster[: traits.rounds]
+    if traits.names and not booster.feature_names:
+        booster.feature_names = list(traits.names)
+    if traits.types and not booster.feature_types:
+        booster.feature_types = list(traits.types)
+    booster.set_attr(**{facts.ORIGIN: kept["converted_from"] or origin})
+    return bytes(booster.save_raw(form.value))
 
 
 def rows(model: Any, traits: Traits) -> Floats:
@@ -65,8 +61,7 @@ def rows(model: Any, traits: Traits) -> Floats:
     """
     random = np.random.default_rng(_SEED)
     found = random.normal(size=(ROWS, traits.features)).astype(np.float32)
-    places = _places(model)
-    for feature, conditions in places.items():
+    for feature, conditions in _places(model).items():
         at = random.choice(conditions, ROWS)
         side = np.where(random.random(ROWS) < 0.5, np.float32(-np.inf), np.float32(np.inf))
         near = np.nextafter(at, side)
@@ -81,50 +76,39 @@ def rows(model: Any, traits: Traits) -> Floats:
 
 
 def _places(model: Any) -> dict[int, Floats]:
-    """Where each feature is split."""
-    features, conditions = [], []
-    for indices, places in facts.thresholds(model):
-        features.append(np.asarray(indices, dtype=np.int64))
-        conditions.append(np.asarray(places, dtype=np.float64))
-    if not features:
+    """Where each feature is split; the values of leaves stand among them, and do no harm."""
+    trees = facts.trees_of(model).get("trees", ())
+    if not trees:
         return {}
-    of, at = np.concatenate(features), np.concatenate(conditions)
+    of = np.concatenate([np.asarray(tree["split_indices"], np.int64) for tree in trees])
+    at = np.concatenate([np.asarray(tree["split_conditions"], np.float64) for tree in trees])
     sound = np.abs(at) <= _GREATEST  # the condition of a split of categories can be NaN
-    of, at = of[sound], at[sound].astype(np.float32)
-    return {int(feature): at[of == feature] for feature in np.unique(of)}
+    of, conditions = of[sound], at[sound].astype(np.float32)
+    return {int(feature): conditions[of == feature] for feature in np.unique(of)}
 
 
-def compare(
-    before: Sequence[Part], after: Sequence[Part], asked: Floats, rule: str | None = None
-) -> None:
-    """Compare predictions and margins of two models, bit for bit.
+def check_same(name: str, before: Prepared, after: Prepared, asked: Floats) -> None:
+    """Compare what the file and the new one are served as: what is known of them, and every bit.
 
     Raises:
         HandlerError: they differ, or one cannot be loaded.
     """
-    models = [load_model(parts, 1, rule) for parts in (before, after)]
+    one, two = (_known(prepared.traits) for prepared in (before, after))
+    if one != two:
+        _refuse(name, f"what is known of it changes: {one} to {two}")
+    models = [load_model([(name, side.data, side.traits)], 1) for side in (before, after)]
     for kind in (Kind.VALUE, Kind.MARGIN):
-        if kind is Kind.MARGIN and len(before) > 1:
-            return
-        one, two = (model.predict(asked, kind) for model in models)
-        if one.shape != two.shape or one.tobytes() != two.tobytes():
-            much = float(np.nanmax(np.abs(one - two))) if one.shape == two.shape else math.nan
-            raise HandlerError(
-                Fault.BAD_MODEL,
-                f"{before[0][0]} predicts something else once it is converted (by {much:.3g}); "
-                "serve it as it is",
-            )
+        old, new = (model.predict(asked, kind) for model in models)
+        if old.shape != new.shape or old.tobytes() != new.tobytes():
+            _refuse(name, f"a {kind.name.lower()} of it is no longer the same")
 
 
-def lost(before: Traits, after: Traits) -> list[str]:
-    """What the container knew of the file, and does not of the new one: a sentence each."""
-    found = []
-    if not math.isnan(before.missing) and before.missing != after.missing:
-        found.append(
-            f"that {before.missing:g} stands for a missing value: send an empty cell instead"
-        )
-    numbers = tuple(range(len(before.labels)))
-    if before.labels not in (numbers, after.labels):
-        shown = ", ".join(map(str, before.labels[:5])) + (", …" if len(before.labels) > 5 else "")
-        found.append(f"what the classes are called ({shown}): predicted_label is their number")
-    return found
+def _known(traits: Traits) -> tuple[object, ...]:
+    objective = _RENAMED.get(traits.objective, traits.objective)
+    sizes = (traits.features, traits.classes, traits.targets)
+    return (objective, *sizes, traits.names, traits.types)
+
+
+def _refuse(name: str, why: str) -> None:
+    sentence = f"{name} predicts something else once it is converted ({why}); serve it as it is"
+    raise HandlerError(Fault.BAD_MODEL, sentence)

@@ -18,6 +18,9 @@ from handler.formats import FormatError
 
 MAGIC = b"binf"  # since 1.1; before, the file begins with its base score
 OLDEST = (0, 90, 0)  # stands for all releases before 1.0, which note none
+# 1.3.0 took the base score of binary:logitraw for a probability, 1.3.1 and 1.3.3 for a margin; which
+# it was the file does not say. Two weeks came between them, so it is hardly ever the first.
+_VERSION_OF = {(0, 0): OLDEST, (1, 3): (1, 3, 1)}
 
 Version = tuple[int, int, int]
 
@@ -69,11 +72,12 @@ def read(data: bytes) -> dict[str, Any]:
 
     Returns:
         The document that XGBoost's JSON of the same model is, arrays of numbers as numpy arrays.
-        ``version`` is its writer's, as far as the file has it: the last figure is 0, and
-        ``OLDEST`` stands for what was before 1.0. So the base score is what that release means.
+        ``version`` is its writer's, as far as the file has it: the last figure is 0 (in 1.3 it is
+        1), and ``OLDEST`` stands for what was before 1.0. So the base score is what that release
+        means.
 
     Raises:
-        FormatError: it is damaged, or of a kind that cannot be told from another.
+        FormatError: it is damaged.
     """
     reader = _Reader(data)
     header = reader.header()
@@ -88,13 +92,6 @@ def read(data: bytes) -> dict[str, Any]:
         if header.has_metrics:
             reader.texts()
     reader.end()
-    if header.version[:2] == (1, 3) and objective == "binary:logitraw":
-        # 1.3.1 began to take the base score for a margin, and the file does not say which it is.
-        raise FormatError(
-            "a binary file of XGBoost 1.3 with the objective binary:logitraw, which 1.3.0 and "
-            "1.3.1 mean differently; load it with the release that wrote it and save it as "
-            "model.json"
-        )
     return {
         "learner": {
             "attributes": attributes,
@@ -131,7 +128,7 @@ class _Header:
             minor,
             self.targets,
         ) = _HEADER.unpack_from(data, at)
-        self.version: Version = (major, minor, 0) if major else OLDEST
+        self.version: Version = _VERSION_OF.get((major, minor), (major, minor, 0))
 
     def sensible(self) -> bool:
         """Whether its numbers are in the ranges that XGBoost could have written."""

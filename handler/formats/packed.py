@@ -36,6 +36,11 @@ def is_packed(data: bytes) -> bool:
     return data.startswith((*(magic for magic, _, _ in _KINDS), *_UNREAD))
 
 
+def kind(data: bytes) -> str:
+    """What ``data`` is compressed with, such as ``gzip``; empty for what is not."""
+    return next((name for magic, name, _ in _KINDS if data.startswith(magic)), "")
+
+
 def unpack(data: bytes) -> bytes:
     """Decompress ``data``; what is not compressed is returned as it is.
 
@@ -43,30 +48,30 @@ def unpack(data: bytes) -> bytes:
         FormatError: it is damaged, or grows beyond ``MAX_TIMES`` its size and ``SMALL_BYTES``, or
             beyond ``MAX_BYTES``.
     """
-    for magic, kind in _UNREAD.items():
+    for magic, name in _UNREAD.items():
         if data.startswith(magic):
             raise FormatError(
-                f"compressed with {kind}, which is not read here; save the booster with save_model"
+                f"compressed with {name}, which is not read here; save the booster with save_model"
             )
-    for magic, kind, decompressor in _KINDS:
+    for magic, name, decompressor in _KINDS:
         if data.startswith(magic):
-            return _unpack(data, kind, decompressor)
+            return _unpack(data, name, decompressor)
     return data
 
 
-def _unpack(data: bytes, kind: str, decompressor: _Decompressor) -> bytes:
+def _unpack(data: bytes, name: str, decompressor: _Decompressor) -> bytes:
     most = min(max(MAX_TIMES * len(data), SMALL_BYTES), MAX_BYTES)
     stream = decompressor()
     try:
         unpacked = stream.decompress(data, most + 1)
     except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError):
-        raise FormatError(f"a damaged {kind} file; upload it again") from None
+        raise FormatError(f"a damaged {name} file; upload it again") from None
     if len(unpacked) > most:
         raise FormatError(
-            f"a {kind} file that unpacks to more than {most} bytes; upload it uncompressed"
+            f"a {name} file that unpacks to more than {most} bytes; upload it uncompressed"
         )
     if not stream.eof:
-        raise FormatError(f"a {kind} file that ends early; upload it again")
+        raise FormatError(f"a {name} file that ends early; upload it again")
     if stream.unused_data:
-        raise FormatError(f"a {kind} file that goes on after its end; upload it again")
+        raise FormatError(f"a {name} file that goes on after its end; upload it again")
     return unpacked

@@ -111,7 +111,13 @@ def read(data: bytes) -> Pickled:
             that such a file has no need to.
     """
     try:
-        return _read(packed.unpack(data))
+        unpacked = packed.unpack(data)
+        if unpacked is not data and not _HEAD.match(unpacked):
+            raise FormatError(
+                f"a {packed.kind(data)} archive, and what it holds is no pickled model; unpack it "
+                "into the model directory"
+            )
+        return _read(unpacked)
     except MemoryError:
         raise FormatError(
             "a pickle that takes more memory than there is; save the booster with save_model"

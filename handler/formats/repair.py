@@ -41,6 +41,10 @@ def repair(model: dict[str, Any], version: Version) -> bool:
     """
     learner = model["learner"]
     changed = False
+    forest = learner["gradient_booster"].get("model", {})
+    if forest.get("trees") == [] and "iteration_indptr" not in forest:
+        forest["iteration_indptr"] = [0]  # without trees the runtime wants to be told of no rounds
+        changed = True
     if _PROBABILITY_SINCE <= version < _RAW_SINCE and learner["objective"]["name"] == _RAW:
         parameters = learner["learner_model_param"]
         parameters["base_score"] = repr(_logit(float(parameters["base_score"])))

@@ -164,7 +164,7 @@ def test_a_file_for_a_directory(server: Server) -> None:
         ({"readme.txt": b"hello"}, "readme.txt"),
         ({"model.ubj": b""}, "empty"),
         ({"model.json": b'{"learner": '}, "damaged"),
-        ({"a.ubj": saved(train()), "b.json": saved(train(), "json")}, "several model files"),
+        ({"a.ubj": saved(train()), "b.ubj": saved(train("rank:pairwise"))}, "several model files"),
         (
             {"model.json": saved(train(), "json").replace(b'"version":[3,', b'"version":[9,')},
             "saved by XGBoost 9.",

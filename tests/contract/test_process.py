@@ -1,6 +1,5 @@
 """The container's processes: they start, stop and die as documented, and none outlives the rest."""
 
-import json
 import os
 import signal
 import socket
@@ -278,24 +277,6 @@ def test_unload_while_loading(serve: Serve) -> None:
         assert "unloaded while loading" in error_of(409, replies[0].body)
     assert server.client.describe("big").status == 404
     assert server.client.load("big", url).status == 200
-
-
-def test_not_multi_model(serve: Serve, booster: xgboost.Booster, tmp_path: Path) -> None:
-    """With SAGEMAKER_MULTI_MODEL=false the one model in the root answers /invocations."""
-    (tmp_path / "xgboost-model").write_bytes(saved(booster))
-    server = serve(root=tmp_path, SAGEMAKER_MULTI_MODEL="false")
-    reply = server.client.call("POST", "/invocations", ROW, {"Content-Type": "text/csv"})
-    assert reply.status == 200
-    assert len(json.loads(reply.body)) == 1
-    assert server.client.call("GET", "/models").status == 404
-
-
-def test_not_multi_model_and_broken(serve: Serve, tmp_path: Path) -> None:
-    """Without a model to serve, such a container ends with 1 and the reason."""
-    server = serve(root=tmp_path, healthy=False, SAGEMAKER_MULTI_MODEL="false")
-    output, _ = server.process.communicate(timeout=START_SECONDS)
-    assert server.process.returncode == 1
-    assert "no model file" in output
 
 
 def test_slow_upload(serve: Serve) -> None:

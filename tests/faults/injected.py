@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import handler.booster
 import handler.worker
@@ -43,18 +44,18 @@ def main() -> int:
     booster = handler.booster.Booster
     load, predict = booster.__init__, booster.predict
 
-    def faulty_load(self: handler.booster.Booster, data: bytes, threads: int) -> None:
+    def faulty_load(self: handler.booster.Booster, data: bytes, *more: Any) -> None:
         for name, fault in _FAULTS.items():
             if b"inject-" + name.encode() + b"!" in data:
                 fault()
-        load(self, data, threads)
+        load(self, data, *more)
 
     def faulty_predict(
-        self: handler.booster.Booster, rows: handler.booster.Floats
+        self: handler.booster.Booster, rows: handler.booster.Floats, *more: Any
     ) -> handler.booster.Floats:
         if fault := _OF_ROWS.get(int(rows[0, 0]) if rows[0, 0] == rows[0, 0] else 0):
             fault()
-        return predict(self, rows)
+        return predict(self, rows, *more)
 
     booster.__init__ = faulty_load  # type: ignore[method-assign]
     booster.predict = faulty_predict  # type: ignore[method-assign]

@@ -1,5 +1,6 @@
 """The settings: what the environment may say."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,18 +8,72 @@ import pytest
 from container.settings import Settings, SettingsError
 
 
-def test_defaults() -> None:
+def test_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty environment gives the documented defaults, and a shard a CPU."""
+    monkeypatch.setattr("container.settings.SINGLE_ROOT", tmp_path)
     settings = Settings.from_environ({})
     assert (settings.port, settings.multi_model) == (8080, True)
     assert settings.model_root == Path("/opt/ml/models")
     assert settings.shards >= 1
 
 
-def test_single_model_root() -> None:
-    """An endpoint that is not multi-model has its model where SageMaker puts it."""
-    settings = Settings.from_environ({"SAGEMAKER_MULTI_MODEL": "false"})
-    assert settings.model_root == Path("/opt/ml/model")
+HERE, NOWHERE, ELSEWHERE = "there is a model", "there is none", "/elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("said", "root", "laid", "multi_model", "read"),
+    [
+        # The platform, or a user, says which: what lies where changes nothing.
+        ("true", "", HERE, True, "/opt/ml/models"),
+        ("true", "", NOWHERE, True, "/opt/ml/models"),
+        ("true", ELSEWHERE, HERE, True, ELSEWHERE),
+        ("1", ELSEWHERE, NOWHERE, True, ELSEWHERE),
+        ("false", "", HERE, False, HERE),
+        ("false", "", NOWHERE, False, HERE),
+        ("0", ELSEWHERE, HERE, False, ELSEWHERE),
+        ("false", ELSEWHERE, NOWHERE, False, ELSEWHERE),
+        # Nobody says: a model root is for several models, a model where one is laid is for one.
+        ("", ELSEWHERE, HERE, True, ELSEWHERE),
+        ("", ELSEWHERE, NOWHERE, True, ELSEWHERE),
+        ("", "", HERE, False, HERE),
+        ("", "", NOWHERE, True, "/opt/ml/models"),
+    ],
+)
+def test_mode(
+    said: str,
+    root: str,
+    laid: str,
+    multi_model: bool,
+    read: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether it is multi-model, and where models are read, for all that may be said of both."""
+    monkeypatch.setattr("container.settings.SINGLE_ROOT", tmp_path)
+    if laid == HERE:
+        (tmp_path / "xgboost-model").touch()
+    found = Settings.from_environ({"SAGEMAKER_MULTI_MODEL": said, "MME_MODEL_ROOT": root})
+    assert found.multi_model is multi_model
+    assert found.model_root == (tmp_path if read == HERE else Path(read))
+    monkeypatch.setattr("container.settings.SINGLE_ROOT", tmp_path / "changed since")
+    assert Settings.from_environ(found.mode) == found
+
+
+def test_mode_without_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No directory, or a file in its place, is no model; a directory that is closed to us is."""
+    place = tmp_path / "model"
+    monkeypatch.setattr("container.settings.SINGLE_ROOT", place)
+    assert Settings.from_environ({}).multi_model
+    place.touch()
+    assert Settings.from_environ({}).multi_model
+    place.unlink()
+    place.mkdir()
+
+    def closed(_: Path) -> Iterator[Path]:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "iterdir", closed)  # root may read whatever its mode is
+    assert not Settings.from_environ({}).multi_model
 
 
 def test_values() -> None:

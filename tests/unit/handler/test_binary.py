@@ -16,6 +16,7 @@ from handler import structure
 from handler.artifact import Artifact
 from handler.errors import HandlerError
 from handler.formats import Format, FormatError, binary, ubj
+from handler.formats.repair import repair
 from handler.formats.sniff import sniff
 from handler.model import load_model
 from handler.prepare import prepare
@@ -37,7 +38,7 @@ def test_files_of_all_releases(file: str) -> None:
     model = binary.read(data)
     assert structure.check(model) > 0 or "gblin" in file
     major, minor = map(int, file.split("/")[0].split(".")[:2])
-    assert model["version"] == [major, minor, 0]
+    assert model["version"] == [major, minor, (major, minor) == (1, 3)]
 
 
 @pytest.mark.parametrize("name", ["1.7.6/logit", "2.0.3/logit"])
@@ -65,6 +66,16 @@ def test_same_as_the_releases_own(name: str) -> None:
     for key, text in parameters.items():
         their_text = expected["learner"]["learner_model_param"][key]
         assert np.float32(text) == np.float32(their_text)
+
+
+# A model's trees: one of one leaf, whose value is nothing.
+ONE_LEAF = (
+    struct.pack("<ii", 1, 1).ljust(160, b"\0")
+    + struct.pack("<5i", 1, 1, 0, 0, 3).ljust(148, b"\0")
+    + struct.pack("<iiiIf", -1, -1, -1, 0, 0.0)
+    + bytes(16)
+    + bytes(4)
+)
 
 
 def header(**fields: Any) -> bytes:
@@ -105,26 +116,39 @@ def header(**fields: Any) -> bytes:
 )
 def test_base_score(objective: str, margin: float, expected: float) -> None:
     """Before 1.0 the base score is a margin, since it is what is predicted; margins are inverted."""
-    old = binary.read(header(objective=objective, base_score=margin))
+    ending = text("0.7") if objective == "count:poisson" else b""
+    old = binary.read(header(objective=objective, base_score=margin) + ending)
     assert old["version"] == [0, 90, 0]
     score = float(old["learner"]["learner_model_param"]["base_score"])
     assert score == pytest.approx(expected, rel=1e-6)
     later = header(objective=objective, base_score=0.25, major=1, minor=2)
     assert binary.read(later)["learner"]["learner_model_param"]["base_score"] == "0.25"
     if objective != "multi:softprob":  # which has as many margins as classes
+        start = header(objective=objective, base_score=margin)
+        with_tree = binary.read(start.removesuffix(bytes(160)) + ONE_LEAF + ending)
         model = xgboost.Booster()
-        model.load_model(bytearray(ubj.dumps(old)))
+        model.load_model(bytearray(ubj.dumps(with_tree)))
         predicted = model.predict(xgboost.DMatrix(np.zeros((1, 3))), output_margin=True)
         if expected > 1e-16:  # XGBoost keeps from one that is no chance at all
             assert predicted == pytest.approx([margin], rel=1e-5)
 
 
 def test_what_1_3_means_by_a_base_score() -> None:
-    """A raw logistic model of 1.3 can mean two things, and is refused with the cure."""
-    with pytest.raises(FormatError, match=r"1\.3\.0 and 1\.3\.1 mean differently; load it with"):
-        binary.read(header(objective="binary:logitraw", major=1, minor=3))
-    for minor in (2, 4):
-        binary.read(header(objective="binary:logitraw", major=1, minor=minor))
+    """A raw logistic model of 1.3 is taken as all its releases but the first mean it: a margin."""
+    for minor, expected in ((2, math.log(3)), (3, 0.75), (4, 0.75)):
+        data = header(objective="binary:logitraw", base_score=0.75, major=1, minor=minor)
+        model = binary.read(data)
+        repair(model, tuple(model["version"]))
+        score = float(model["learner"]["learner_model_param"]["base_score"])
+        assert score == pytest.approx(expected)
+
+
+def test_no_trees() -> None:
+    """A model that was saved before its training answers its base score."""
+    data = header(base_score=0.25)
+    prepared = prepare(Artifact(Path("m"), Format.BINARY, data))
+    model = load_model([("m", prepared.data, prepared.traits)], threads=1)
+    assert model.predict(np.zeros((2, 3), np.float32)).tolist() == [0.25, 0.25]
 
 
 def text(value: str) -> bytes:
@@ -266,7 +290,7 @@ def test_lengths(number: int) -> None:
     length = struct.pack("<Q", number)
     objective_at = SOUND.index(b"binary:logistic") - 8
     booster_at = SOUND.index(b"gbtree") - 8
-    attributes_at = SOUND.index(b"objective") - 16
+    attributes_at = SOUND.index(b"best_iteration") - 16
     weights_at = SMALL.index(b"gblinear") + len(b"gblinear") + 136
     drops_at = DART.rindex(struct.pack("<Q", 20))
     for data, at in (

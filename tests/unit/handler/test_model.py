@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,65 +14,53 @@ import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handler import artifact, structure
+from handler import prepare
 from handler.booster import Booster
 from handler.errors import HandlerError
-from handler.model import Model, load_model
 from tests.support import FEATURES, saved, train
+from tests.unit.handler.loading import loaded
 
-CORPUS = Path(__file__).parent.parent.parent / "corpus"
+ROOT = Path(__file__).parent.parent.parent.parent
+CORPUS = ROOT / "tests" / "corpus"
 MANIFEST = json.loads((CORPUS / "artifacts" / "manifest.json").read_text())
-RUNTIME = ".".join(map(str, artifact.RUNTIME))
-# The writers' vector leaves crash XGBoost from 3.2 on; they are refused until they are repaired.
-VECTOR_LEAVES = {
-    "2.0.3/vecleaf.ubj",
-    "2.1.4/vecleaf.json",
-    "2.1.4/vecleaf.model",
-    "2.1.4/vecleaf.ubj",
-}
-
-
-def load(path: Path, directory: Path) -> Model:
-    (directory / "xgboost-model").write_bytes(path.read_bytes())
-    found = artifact.find(directory)
-    structure.check(found)
-    return load_model(found)
+RUNTIME = ".".join(map(str, prepare.RUNTIME))
+# Of all that is promised to a millionth only this one is not equal to the bit: its release weighed
+# trees in another order.
+LAST_BIT = {"1.3.3/dartmulti.model"}
 
 
 @pytest.mark.parametrize("case", MANIFEST["artifacts"], ids=lambda case: case["file"])
 def test_artifacts_of_all_releases(case: dict[str, Any], tmp_path: Path) -> None:
-    """An artifact answers as its writer did, to the bit where that is promised, or is refused."""
+    """An artifact answers as its writer did, to the bit, or is refused as of a newer release."""
     promise = case["promise"].get(RUNTIME, "bits")
-    path = CORPUS / "artifacts" / case["file"]
-    if promise.startswith("refuse") or case["file"] in VECTOR_LEAVES:
-        with pytest.raises(HandlerError, match=r"saved by XGBoost|vector leaves"):
-            load(path, tmp_path)
+    shutil.copy(CORPUS / "artifacts" / case["file"], tmp_path)
+    if promise.startswith("refuse"):
+        with pytest.raises(HandlerError, match="was saved by XGBoost"):
+            loaded(tmp_path)
         return
-    model = load(path, tmp_path)
+    model = loaded(tmp_path).model
     rows = MANIFEST["rows"][case["rows"]]
     array = np.array([[np.nan if v is None else v for v in row] for row in rows], dtype=np.float32)
     predicted = model.predict(array)
     expected = np.array(case["expected"], dtype=np.float32).reshape(predicted.shape)
-    if case["sorted_ok"] and artifact.RUNTIME >= (3, 4, 0):
+    if case["sorted_ok"] and prepare.RUNTIME >= (3, 4, 0):
         expected = np.sort(expected, axis=1)
-    if promise == "bits":
-        np.testing.assert_array_equal(predicted, expected)
+    if case["file"] in LAST_BIT:
+        assert promise == "1e-6"
+        np.testing.assert_allclose(predicted, expected, rtol=1e-6)
     else:
-        np.testing.assert_allclose(predicted, expected, rtol=1e-6, atol=1e-6)
+        np.testing.assert_array_equal(predicted, expected)
 
 
 LOAD_ONE = """
 import sys
 from pathlib import Path
 import numpy as np
-from handler import artifact, structure
 from handler.errors import HandlerError
-from handler.model import load_model
+from tests.unit.handler.loading import loaded
 for directory in map(Path, sys.argv[1:]):
     try:
-        found = artifact.find(directory)
-        structure.check(found)
-        model = load_model(found)
+        model = loaded(directory).model
         row = np.array([[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]], dtype=np.float32)
         print(directory.name, "predicts", repr(float(model.predict(row).flat[0])), flush=True)
     except HandlerError as error:
@@ -86,10 +75,11 @@ def verdict(path: Path, directory: Path) -> tuple[str, str]:
     """What becomes of a file in a process of its own: predicts, refuses, fails or crashes."""
     home = directory / "model"
     home.mkdir()
-    (home / path.name.replace(".pkl", ".ubj")).write_bytes(path.read_bytes())
+    (home / path.name).write_bytes(path.read_bytes())
     done = subprocess.run(
         [sys.executable, "-c", LOAD_ONE, str(home)],
         env={"MME_CORPUS_CANARY": str(directory / "canary"), "PATH": "/usr/bin"},
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,
@@ -122,7 +112,7 @@ def test_what_xgboost_says(tmp_path: Path) -> None:
     model = saved(train(), "json").replace(b"reg:squarederror", b"reg:" + b"x" * 10_000)
     (tmp_path / "m.json").write_bytes(model)
     with pytest.raises(HandlerError, match=r"m\.json cannot be loaded: Unknown objective") as error:
-        load_model(artifact.find(tmp_path))
+        loaded(tmp_path).model
     assert len(error.value.message) < 300
 
 
@@ -148,7 +138,7 @@ def test_bits(objective: str, parameters: dict[str, Any], tmp_path: Path) -> Non
     """For any rows, missing values among them, the answer is ``Booster.predict``'s to the bit."""
     booster = train(objective, verbosity=0, **parameters)
     (tmp_path / "m.ubj").write_bytes(saved(booster))
-    model = load_model(artifact.find(tmp_path))
+    model = loaded(tmp_path).model
 
     @settings(max_examples=50, deadline=None)
     @given(tables)

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from handler import artifact, memory
+from handler import directory, memory
 from handler.booster import Booster
 from handler.errors import Fault, HandlerError
 from handler.memory import MIB, Room, heap_bytes
-from handler.service import Service, check
+from handler.service import Service
 from handler.settings import Settings
+from handler.trial import check
 from tests.support import saved, train
 
 ROW = b"1,2,3,4,5,6"
@@ -142,8 +143,8 @@ def test_memory_of_a_model(tmp_path: Path, trees: int, depth: int) -> None:
     """A model is counted with what it takes, also by a process that has checked others before."""
     data = saved(train(max_depth=depth, num_parallel_tree=trees))
     laid(tmp_path / "m", data)
-    found = artifact.find(tmp_path / "m")
-    counted = [check(found) for _ in range(4)]
+    (found,) = directory.find(tmp_path / "m").models
+    counted = [check(found)[1] for _ in range(4)]
     some = [Booster(data, 1) for _ in range(20)]  # what malloc has cached is used up
     before = heap_bytes()
     many = [Booster(data, 1) for _ in range(100)]
