@@ -3,6 +3,7 @@
 Run as a program it is a worker without MMS, which tries one model again and again.
 """
 
+import functools
 import gc
 import json
 import os
@@ -16,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measures import Figures
-from handler import artifact, service
+from handler import directory, service, trial
 from handler.disposable import Disposables
 from handler.ledger import Ledger
 from handler.parent import Lanes, Parent
-from handler.service import OPERATION, described
+from handler.trial import OPERATION, described
 from handler.warm import warm_up
 
 _TIMES, _WARM, _SECONDS = 400, 50, 60
@@ -55,8 +56,8 @@ def milliseconds(model: bytes, home: Path) -> Figures:
 def main() -> None:
     """Be the worker."""
     home = Path(sys.argv[1])
-    found = artifact.find(home)
-    job = {OPERATION: "check"} | described(found)
+    (found,) = directory.find(home).models
+    job = {OPERATION: "check"} | described([found])
 
     def measure(control: socket.socket, ledger: Ledger, _lanes: Lanes) -> None:
         disposables, taken = Disposables(control), []
@@ -70,10 +71,11 @@ def main() -> None:
         median, p90 = np.percentile(taken[_WARM:], (50, 90))
         print(json.dumps({"median_ms": median, "p90_ms": p90}), flush=True)  # noqa: T201  # for who started us
 
+    work = functools.partial(trial.work, service.SERVICE.settings)
     warm_up()
     gc.collect()
     gc.freeze()  # as a worker does before it forks
-    Parent(_listener(home, "lanes"), _listener(home, "life"), measure, service.work).run()
+    Parent(_listener(home, "lanes"), _listener(home, "life"), measure, work).run()
 
 
 def _listener(home: Path, name: str) -> socket.socket:

@@ -15,6 +15,7 @@ from benchmarks.systems import DirectWorker, MmsFloor, Ours, System
 from benchmarks.wrk import Load
 from handler import decode, encode, frames
 from handler.booster import Booster
+from handler.decode.columns import Columns
 from handler.service import Service
 from handler.settings import Settings
 
@@ -79,13 +80,14 @@ def worker(model: bytes, home: Path) -> dict[str, float]:
     service = Service(Settings())
     service.load("m0", home, time.monotonic() + 60)
     booster = Booster(model, 1)
-    rows = decode.decode(ROW, "text/csv", booster.num_features)
+    columns = Columns(booster.num_features)
+    rows = decode.decode(ROW, "text/csv", columns)
     prediction = booster.predict(rows)
     frame = _frame()
     answer = service.answer(HEADERS, ROW).for_gate()
     steps: dict[str, Callable[[], object]] = {
         "read the frame": lambda: frames.read(frame),
-        "decode": lambda: decode.decode(ROW, "text/csv", booster.num_features),
+        "decode": lambda: decode.decode(ROW, "text/csv", columns),
         "predict": lambda: booster.predict(rows),
         "encode": lambda: encode.encode(prediction, "application/json"),
         "write the frame": lambda: frames.answered(REQUEST_ID, "application/json", answer),

@@ -92,7 +92,7 @@ def find(
             settings = ModelSettings.from_json(data)
         program_file = directory / CODE / program
         script = program_file if CODE in names and program_file.is_file() else None
-        models = _models(directory, home, names, admit)
+        models = _models(directory, home, names, admit, scripted=script is not None)
     finally:
         os.close(home)
     if not models and script is None:
@@ -113,8 +113,10 @@ def size(directory: str | Path) -> int:
         return 0
 
 
-def _models(directory: Path, home: int, names: list[str], admit: Admit) -> tuple[Artifact, ...]:
-    """The model files, by name."""
+def _models(
+    directory: Path, home: int, names: list[str], admit: Admit, *, scripted: bool
+) -> tuple[Artifact, ...]:
+    """The model files, by name; what others are, a script may know."""
     models: list[Artifact] = []
     others: dict[str, bytes] = {}  # that might have been meant as one, with how they begin
     for name in names:
@@ -130,7 +132,7 @@ def _models(directory: Path, home: int, names: list[str], admit: Admit) -> tuple
             models.append(Artifact(directory / name, form, data))
         if len(models) > _MOST_MODELS:
             _refuse(f"more than {_MOST_MODELS} model files; an ensemble has at most so many")
-    for name, data in others.items():
+    for name, data in () if scripted else others.items():
         if _claims(name) or (not models and _means_to_be(name)):
             _refuse_other(name, data)
     return tuple(models)

@@ -126,7 +126,7 @@ class Lane:
         self._ledger.inside(self._number, message.request_id, ends)
         if DIRECTORY in headers:
             executor: ThreadPoolExecutor | None = self._child.waiting
-        elif service.is_script(headers):
+        elif service.asks_script(headers):
             executor = self._child.scripts
         elif service.takes_long(headers, body):
             executor = None

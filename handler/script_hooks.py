@@ -87,9 +87,9 @@ class Script:
             self._transformer.validate_and_initialize(self._directory, self._context)
         except Exception as error:
             _log_traceback()
-            if _is_memory(error):
-                return [Fault.OUT_OF_MEMORY.name, self._no_memory("to load")]
-            return [Fault.BAD_MODEL.name, self._why_not(error)]
+            # Its own limit is what it met: no unload of another model would help it.
+            why = self._no_memory("to load") if _is_memory(error) else self._why_not(error)
+            return [Fault.BAD_MODEL.name, why]
         return None
 
     def _why_not(self, error: Exception) -> str:

@@ -92,13 +92,16 @@ class Service:
         if headers.get(OPERATION) == "unload":
             return size > _SMALL_MODEL_BYTES or self._room.enough(size)
         # The body's bytes times the model's are about rows times trees.
-        if ATTRIBUTES in headers:  # which can ask for much more of each row
+        chosen = resident.settings.output if resident else ()
+        if ATTRIBUTES in headers or chosen or self.settings.output:  # perhaps contributions
             return len(body) * size > _SMALL_WORK // _MORE_WORK
         return len(body) > _SMALL_BODY_BYTES or len(body) * size > _SMALL_WORK
 
-    def is_script(self, headers: Mapping[str, str]) -> bool:
-        """Whether a request is for a model with a script, which takes as long as it likes."""
-        return isinstance(self._models.get(headers.get(MODEL, _SINGLE)), ScriptModel)
+    def asks_script(self, headers: Mapping[str, str]) -> bool:
+        """Whether an ``invoke`` is of a model with a script, which takes as long as it likes."""
+        return headers.get(OPERATION) == "invoke" and isinstance(
+            self._models.get(headers.get(MODEL, _SINGLE)), ScriptModel
+        )
 
     def load(self, name: str, place: Path, until: float) -> int:
         """Make the model in a directory resident, in place of another of that name.

@@ -18,8 +18,8 @@ from handler.formats import FormatError
 
 MAGIC = b"binf"  # since 1.1; before, the file begins with its base score
 OLDEST = (0, 90, 0)  # stands for all releases before 1.0, which note none
-# 1.3.0 took the base score of binary:logitraw for a probability, 1.3.1 and 1.3.3 for a margin; which
-# it was the file does not say. Two weeks came between them, so it is hardly ever the first.
+# 1.3.0 took the base score of binary:logitraw for a probability, 1.3.1 and later for a margin; the
+# file does not say which it was. Two weeks came between them, so it is hardly ever the first.
 _VERSION_OF = {(0, 0): OLDEST, (1, 3): (1, 3, 1)}
 
 Version = tuple[int, int, int]

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from handler.artifact import check_rewritten, find
+from handler.directory import find
 from handler.errors import HandlerError
-from handler.model import load_model
+from handler.trial import check
 from mme.artifacts import ArtifactError, unpack
 from mme.aws import Aws, code, model_said, one_line
 from mme.deploy.archives import SUFFIX
@@ -119,15 +119,15 @@ def row(archive: bytes) -> str:
         directory = Path(folder, "model")
         try:
             unpack(archive, directory, _MOST_UNPACKED_BYTES)
-            artifact = find(directory)
-            if artifact.version is None:
-                check_rewritten(artifact)
-            model = load_model(artifact)
+            found = find(directory)
+            traits = [check(model)[0][2] for model in found.models]
         except ArtifactError as error:
             raise CommandError(str(error), status=1) from None
         except HandlerError as error:
             raise CommandError(error.message, status=1) from None
-    return ",".join("0" * model.num_features)
+    if not traits:
+        raise CommandError("no model but a script, whose rows only you know", status=1)
+    return ",".join("0" * traits[0].features)
 
 
 def invoke(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import xgboost
 
@@ -15,6 +16,7 @@ from tests.faults.conftest import LOAD_SECONDS, ROW, Site, edited, injected, tre
 from tests.support import saved, train
 
 CORPUS = Path(__file__).parent.parent / "corpus" / "damaged"
+MANIFEST = json.loads((CORPUS.parent / "artifacts" / "manifest.json").read_text())
 
 
 def test_f01_missing_directory(site: Site) -> None:
@@ -31,13 +33,22 @@ def test_f02_empty_directory(site: Site) -> None:
 
 def test_f03_no_model_in_directory(site: Site) -> None:
     """There is only a readme.txt: 500, with the names found and accepted."""
-    site.refused(500, {"readme.txt": b"x"}, "readme.txt", "*.json, *.ubj and xgboost-model")
+    site.refused(
+        500, {"readme.txt": b"x"}, "found readme.txt", "such as model.ubj or xgboost-model"
+    )
 
 
 def test_f04_several_models(site: Site) -> None:
-    """There are two models: 500, "several model files", with their names."""
-    files = {"a.ubj": site.sound, "b.json": saved(train(), "json")}
+    """Two models that do not go together: 500, with their names; two that do: their mean."""
+    files = {"a.ubj": site.sound, "b.json": saved(train("rank:pairwise"), "json")}
     site.refused(500, files, "several model files", "a.ubj", "b.json")
+    boosters = [train(seed=seed) for seed in range(2)]
+    url = site.put({f"{n}.ubj": saved(booster) for n, booster in enumerate(boosters)})
+    name = site.new_name()
+    assert site.client.load(name, url).status == 200
+    row = xgboost.DMatrix([[1.0, 2, 3, 4, 5, 6]])
+    mean = np.mean([booster.predict(row) for booster in boosters], axis=0)
+    assert json.loads(site.client.invoke(name, ROW).body) == mean.tolist()
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
@@ -176,16 +187,32 @@ def test_f17_no_version(site: Site) -> None:
     site.refused(500, {"m.json": edited(lambda model: model.pop("version"))}, "no version")
 
 
-@pytest.mark.parametrize("data", [b"binf\0\0\0\0" + bytes(200), b"\0\0\0?\x06" + bytes(200)])
-def test_f18_old_binary(site: Site, data: bytes) -> None:
-    """XGBoost's old binary format: 500, "old binary format", with the cure."""
-    site.refused(500, {"xgboost-model": data}, "old binary format", "save_model('model.json')")
+def answers_as_its_writer(site: Site, file: str) -> None:
+    case = next(one for one in MANIFEST["artifacts"] if one["file"] == file)
+    name = site.new_name()
+    url = site.put({"xgboost-model": (CORPUS.parent / "artifacts" / file).read_bytes()})
+    assert site.client.load(name, url).status == 200
+    rows = [
+        ["" if cell is None else repr(cell) for cell in row]
+        for row in MANIFEST["rows"][case["rows"]]
+    ]
+    answer = site.client.invoke(name, "\n".join(map(",".join, rows)).encode())
+    np.testing.assert_array_equal(np.float32(json.loads(answer.body)), np.float32(case["expected"]))
 
 
-def test_f19_old_pickle(site: Site) -> None:
-    """A pickled Booster: 500, with the cure."""
-    data = pickle.dumps(train())
-    site.refused(500, {"xgboost-model": data}, "pickle", "save_model('model.ubj')")
+@pytest.mark.parametrize("file", ["0.90/logit.model", "1.2.1/sq.deprecated", "1.7.6/logit.model"])
+def test_f18_old_binary(site: Site, file: str) -> None:
+    """XGBoost's old binary format, with and without its magic: served; damaged: 500."""
+    answers_as_its_writer(site, file)
+    data = (CORPUS.parent / "artifacts" / file).read_bytes()
+    site.refused(500, {"xgboost-model": data[:-100]}, "xgboost-model is damaged: it ends early")
+    site.refused(500, {"xgboost-model": b"binf\0\0\0\0" + bytes(200)}, "damaged")
+
+
+@pytest.mark.parametrize("file", ["0.90/gblin.pkl", "0.90/w_early.joblib", "1.2.1/logit.pkl"])
+def test_f19_old_pickle(site: Site, file: str) -> None:
+    """A pickled Booster or wrapper, of any release: its booster is taken out and served."""
+    answers_as_its_writer(site, file)
 
 
 class _Hostile:

@@ -131,12 +131,17 @@ def test_f56_libsvm(site: Site, model: str, body: bytes) -> None:
     ("kind", "body"),
     [
         ("application/x-recordio-protobuf", b"\n#\xd7\xce\x04\0\0\0xxxx"),
+        ("application/x-recordio-protobuf", b"\n#\xd7\xce\xff\0\0\0xxxx"),
+        ("application/x-recordio-protobuf", b"1,2,3,4,5,6"),
         ("application/x-parquet", b"PAR1"),
+        ("application/x-npy", b"\x93NUMPY\x01\x00"),
+        ("application/jsonlines", b"[1, 2, 3, 4, 5, 6]\n[1, 2"),
     ],
 )
-def test_f56_not_read_yet(site: Site, model: str, kind: str, body: bytes) -> None:
-    """Protobuf and parquet are not read yet: 415, with what is."""
-    error(site.client.invoke(model, body, kind), 415, "text/csv")
+def test_f56_damaged(site: Site, model: str, kind: str, body: bytes) -> None:
+    """Protobuf, Parquet, npy or JSON Lines that are wrong: 400."""
+    error(site.client.invoke(model, body, kind), 400)
+    site.ask_again(model)
 
 
 LIMIT = 25 * 1024 * 1024

@@ -1,5 +1,6 @@
 """D. Attacks, each row of the fault table by its id."""
 
+import io
 import json
 import pickle
 import zipfile
@@ -28,12 +29,14 @@ def test_f95_archive(site: Site, tmp_path: Path, name: str) -> None:
 
 
 def test_f97_pickled_array(site: Site, tmp_path: Path) -> None:
-    """application/x-npy with a pickled object: not read; nothing runs."""
+    """application/x-npy with a pickled object: 400, and nothing runs."""
     canary = tmp_path / "canary"
     array = np.empty(1, dtype=object)
     array[0] = _Hostile(canary)
-    body = b"\x93NUMPY\x01\x00" + pickle.dumps(array)
-    error(site.client.invoke("bystander", body, "application/x-npy"), 415)
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    for body in (file.getvalue(), b"\x93NUMPY\x01\x00" + pickle.dumps(array), pickle.dumps(array)):
+        error(site.client.invoke("bystander", body, "application/x-npy"), 400)
     assert not canary.exists()
 
 

@@ -41,8 +41,7 @@ def names(found: Found) -> list[str]:
 def refusal(place: Path) -> str:
     """Why nothing in it is served, be it told by its directory or by the file as a whole."""
     with pytest.raises(HandlerError) as error:
-        for one in directory.find(place).models:
-            prepare.prepare(one)
+        list(map(prepare.prepare, directory.find(place).models))
     assert error.value.fault is Fault.BAD_MODEL
     assert "\n" not in error.value.message
     return error.value.message

@@ -499,7 +499,7 @@ def test_a_load_that_hangs_is_killed(start: Starter) -> None:
 def test_a_load_that_wants_too_much_memory(start: Starter) -> None:
     script = f"hog = bytearray(100 * {MIB})\n{LOADS}"
     settings = Settings(script_memory_mb=64)
-    message = refused(start, script, Fault.OUT_OF_MEMORY, settings=settings)
+    message = refused(start, script, Fault.BAD_MODEL, settings=settings)
     assert "code/inference.py wants more memory to load than its 64 MB" in message
     assert start(script, ModelSettings(script_memory_mb=200), settings=settings).size > 100 * MIB
 

@@ -51,7 +51,7 @@ FORMATS = [Format.JSON, Format.UBJ]
 
 @pytest.mark.parametrize("case", DOCUMENTS, ids=lambda case: case["file"])
 def test_sound_in_the_other_format(case: dict[str, Any]) -> None:
-    """What any release wrote is as sound in the other format; its first vector leaves need repair."""
+    """What any release wrote is as sound in the other format; old vector leaves need repair."""
     data = (CORPUS / "artifacts" / case["file"]).read_bytes()
     other = written(document(data), Format.JSON if data.startswith(b"{L") else Format.UBJ)
     model = document(other.data)

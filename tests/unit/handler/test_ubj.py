@@ -1,4 +1,4 @@
-"""UBJ: what XGBoost writes is read and written to the bit; whatever else is an ``UbjError``, soon."""
+"""UBJ: what XGBoost writes is read and written to the bit; whatever else is refused, soon."""
 
 import json
 import time
@@ -139,7 +139,8 @@ def test_arrays_of_any_order(dtype: "np.dtype[Any]") -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [{1, 2}, b"bytes", 2**63, np.array(["a"]), np.ones(1, np.float16), {"a": [object()]}]
+    "document",
+    [{1, 2}, b"bytes", 2**63, np.array(["a"]), np.ones(1, np.float16), {"a": [object()]}],
 )
 def test_what_ubj_has_not(document: Any) -> None:
     """What UBJ has no type for is a ``TypeError``."""
