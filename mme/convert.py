@@ -124,8 +124,8 @@ def _warn(file: Path, done: Done, script: str | None) -> None:
             lost.append(f"{name}: the labels {shown}: predicted_label is now their number")
         if one["added"]:
             lost.append(
-                f"{name}: leaf_indices without the last {one['added']}, which are of the base score: "
-                "that release added it last"
+                f"{name}: leaf_indices without the last {one['added']}, which are of the base "
+                "score: that release added it last"
             )
     if script and not all(one["same"] for one in done.values()):
         lost.append(f"{script}: it is as it was, and may open the model in its old format")

@@ -151,8 +151,9 @@ def convert(place: str, name: str, form: str, out: str) -> Reply:
 
     Returns:
         ``origin`` (what it was, in words), ``form`` and ``runtime`` (what it is now), ``same``
-        (whether it was that already), ``rounds``, ``rounds_used``, ``rows`` that were compared, and
-        what a file has no place for: ``missing``, ``labels``, and that the last trees are ``added``.
+        (whether it was that already), ``rounds``, ``rounds_used``, ``rows`` that were compared,
+        and what a file has no place for: ``missing``, ``labels``, and how many trees at the end are
+        ``added``.
 
     Raises:
         HandlerError: the container refuses it, or what was written predicts something else.

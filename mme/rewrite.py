@@ -37,7 +37,7 @@ def rewrite(data: bytes, prepared: Prepared, form: Format, origin: str, model: A
     current = prepared.format is form and prepared.version[:2] == RUNTIME[:2]
     if current and data == prepared.data:
         return data
-    from mme.training.boost import xgboost  # it takes a while, which only this needs
+    import xgboost  # it takes a while, which only this needs
 
     booster = xgboost.Booster(params={"nthread": 1})
     booster.load_model(bytearray(prepared.data))

@@ -8,10 +8,10 @@ import time
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import xgboost
 from numpy.typing import NDArray
 
 from mme.artifacts import pack
-from mme.training.boost import xgboost
 
 MODEL_FILE = "xgboost-model"  # what training in the managed XGBoost container leaves
 SUFFIX = ".tar.gz"

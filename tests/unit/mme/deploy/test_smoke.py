@@ -22,9 +22,10 @@ def test_row(form: str) -> None:
         (b"\x1f\x8bno", "cannot be unpacked"),
         (pack({}), "no model file"),
         (pack({"xgboost-model": b"{}"}), "xgboost-model"),
-        (pack({"a.json": b"[]", "b.json": b"[]"}), "several model files"),
+        (pack({"a.json": b"[]", "b.json": b"[]"}), "a.json is not an XGBoost model"),
+        (pack({"code/inference.py": b""}), "no model but a script"),
     ],
-    ids=["damaged", "empty", "no model", "two"],
+    ids=["damaged", "empty", "no model", "two", "script"],
 )
 def test_row_of_none(archive: bytes, why: str) -> None:
     """What the container would refuse is refused in its words, and one line."""

@@ -33,7 +33,7 @@ import sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("scipy", "pandas", "joblib", "tqdm", "boto3"):
+        if name.partition(".")[0] in ("pandas", "joblib", "tqdm", "boto3"):
             raise ModuleNotFoundError(name, name=name)
 
 sys.meta_path.insert(0, Absent())
@@ -80,7 +80,7 @@ def test_a_model_a_group(train: Train, tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_without_what_the_image_has_not(tmp_path: Path) -> None:
-    """It trains where there is no SciPy, pandas, joblib, tqdm or boto3, and to the same bytes."""
+    """It trains where there is no pandas, joblib, tqdm or boto3, and to the same bytes."""
     (tmp_path / "sitecustomize.py").write_text(_BLOCKED)
     root = lay_out(tmp_path / "ml", {"h.csv": houses(CITIES[:1])})
     environ = {"MME_TRAIN_ROOT": str(root), "PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
