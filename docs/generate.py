@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from container.settings import Settings as Container
+from handler.model_settings import LIMITS, ModelSettings
 from handler.settings import Settings as Handler
 from mme.deploy import config
 from mme.local.control import support
@@ -24,7 +25,13 @@ from mme.training.settings import Settings as Training
 
 DOCS = Path(__file__).parent
 TESTS = [DOCS.parent / "tests" / folder for folder in ("faults", "image")]
-DEFAULTS = {"jobs": "one for each CPU", "shards": "one for two CPUs", "safe_port_range": "none"}
+DEFAULTS = {
+    "jobs": "one for each CPU",
+    "multi_model": "see there",
+    "output": "none",
+    "safe_port_range": "none",
+    "shards": "one for two CPUs",
+}
 SETTINGS_HEAD = """# 3. Settings
 
 Environment variables of the container. On SageMaker they are `Environment` of `create_model`, but
@@ -34,6 +41,18 @@ for those that the platform sets itself (`SAGEMAKER_BIND_TO_PORT`, `SAGEMAKER_MU
 This page is made from `container/settings.py` and `handler/settings.py` by `make docs`.
 
 | variable | default | meaning |
+|---|---|---|
+"""
+MODEL_HEAD = """
+## `mme.json`
+
+A model's own settings: a JSON object in this file at the top of its archive, which goes before the
+container's settings, and behind what a request asks for itself. Another key, or a value that may not
+be, is refused at the load. The table is made from `handler/model_settings.py`.
+
+`{"output": ["predicted_label", "probability"], "limits": {"max_rows": 1000}}`
+
+| key | value | meaning |
 |---|---|---|
 """
 TRAINING_HEAD = """
@@ -138,9 +157,16 @@ def settings_page() -> str:
     rows = [_row(setting) for side in (Container, Handler) for setting in fields(side)]
     training = [_row(setting) for setting in fields(Training)]
     local = [_row(setting) for setting in fields(Local)]
-    page = SETTINGS_HEAD + "".join(rows) + TRAINING_HEAD + "".join(training)
+    own = [_of_model(key) for key in fields(ModelSettings)]
+    page = SETTINGS_HEAD + "".join(rows) + MODEL_HEAD + "".join(own)
+    page += TRAINING_HEAD + "".join(training)
     page += LOCAL_HEAD + "".join(local)
     return page + CONFIG_HEAD + "".join(_keys(config.Config, ""))
+
+
+def _of_model(key: "Field[Any]") -> str:
+    name = f"limits.{key.name}" if key.name in LIMITS else key.name
+    return f"| `{name}` | {key.metadata['value']} | {key.metadata['help']} |\n"
 
 
 def _keys(table: type[Any], at: str) -> Iterator[str]:

@@ -91,7 +91,7 @@ class ModelSettings:
         return ModelSettings(**values)
 
 
-_LIMITS = {
+LIMITS = {  # of a number
     "max_rows": (1, _MOST_ROWS),
     "script_memory_mb": (_LEAST_MEMORY_MB, _MOST_MEMORY_MB),
     "script_seconds": (1, _MOST_SECONDS),
@@ -130,9 +130,9 @@ def _output(keys: list[str]) -> tuple[str, ...]:
 
 
 def _limit(name: str, value: object) -> int:
-    if name not in _LIMITS:
-        _refuse(f"has the unknown limit {name[:40]!r}; known are {', '.join(_LIMITS)}")
-    return _number(name, value, *_LIMITS[name])
+    if name not in LIMITS:
+        _refuse(f"has the unknown limit {name[:40]!r}; known are {', '.join(LIMITS)}")
+    return _number(name, value, *LIMITS[name])
 
 
 def _number(name: str, value: object, least: int, most: int) -> int:
