@@ -106,7 +106,7 @@ def load_model(
 
     Raises:
         HandlerError: 500, XGBoost does not take a file or cannot predict with it, or several do
-            not go together.
+            not go together, or have nothing to vote on.
         MemoryError: it does not fit.
     """
     if rule == FIRST:
@@ -115,8 +115,15 @@ def load_model(
     if len(boosters) == 1:
         return boosters[0]
     _check_alike(parts)
-    classes = rule is None and parts[0][2].objective in _VOTED
-    return Ensemble(boosters, vote=classes or rule == VOTE)
+    objective = parts[0][2].objective
+    classes = objective in _VOTED
+    if rule == VOTE and not classes:
+        raise HandlerError(
+            Fault.BAD_MODEL,
+            f"models of {objective or 'no objective'} cannot vote, for they do not predict "
+            f"classes as {' and '.join(_VOTED)} do; set ensemble to mean or first",
+        )
+    return Ensemble(boosters, vote=classes and rule != MEAN)
 
 
 def _booster(name: str, data: bytes, traits: Traits, threads: int) -> Booster:

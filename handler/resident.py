@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 from handler import decode, encode, outputs
 from handler.answer import Answer
+from handler.booster import Floats, XgboostError
 from handler.decode.columns import Columns
 from handler.errors import Fault, HandlerError
+from handler.kinds import Kind
 from handler.model import FIRST, Model, load_model
 from handler.model_settings import ModelSettings
 from handler.settings import Settings
@@ -71,7 +73,7 @@ def predict(asked: Resident, headers: Mapping[str, str], body: bytes, settings: 
         encoded = encode.encode(model.predict(rows), answer_type)
     else:
         kinds = outputs.kinds(keys, traits)
-        predictions = {kind: model.predict(rows, kind) for kind in kinds}
+        predictions = {kind: _predicted(model, rows, kind) for kind in kinds}
         selected = outputs.select(keys, predictions, traits)
         encoded = encode.encode_selected(selected, keys, answer_type)
     if len(encoded) > settings.max_response_bytes:
@@ -79,6 +81,16 @@ def predict(asked: Resident, headers: Mapping[str, str], body: bytes, settings: 
         sentence = f"the answer has {len(encoded)} bytes, at most are {most}; send fewer rows"
         raise HandlerError(Fault.BAD_REQUEST, sentence)
     return Answer(200, answer_type, encoded)
+
+
+def _predicted(model: Model, rows: Floats, kind: Kind) -> Floats:
+    try:
+        return model.predict(rows, kind)
+    except XgboostError as error:
+        if kind is Kind.LEAF and "gblinear" in str(error):
+            sentence = "a linear model has no leaf indices: it has no trees"
+            raise HandlerError(Fault.BAD_REQUEST, sentence) from None
+        raise
 
 
 @functools.lru_cache(maxsize=256)

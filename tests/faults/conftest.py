@@ -19,7 +19,7 @@ from tests.support import Serve, Server, error_of, saved, train, wait_until
 ROOT = Path(__file__).parent.parent.parent
 ROW = b"1,2,3,4,5,6"
 INVOKE_SECONDS, LOAD_SECONDS, RECEIVE_SECONDS = 3, 4, 2
-BYSTANDER_SECONDS = 1.0
+BYSTANDER_SECONDS = 2.0  # on a machine that others load too; what blocks it does so for longer
 _PAUSE_SECONDS = 0.05
 
 

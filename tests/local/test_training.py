@@ -176,7 +176,8 @@ def test_interrupted(local: Local, bucket: str, tmp_path: Path) -> None:
     words = [
         *(sys.executable, "-m", "mme", "train", str(tmp_path / "h.csv"), "--on", "sagemaker"),
         *("--by", "city", "--target", "PRICE", "--output", f"s3://{bucket}/models/"),
-        *("--role", ROLE, "--image", IMAGE, "--name", bucket, "--rounds", "60"),
+        # So many rounds that it has not ended before it is interrupted.
+        *("--role", ROLE, "--image", IMAGE, "--name", bucket, "--rounds", "1000"),
     ]
     environ = os.environ | local.environ
     process = subprocess.Popen(words, env=environ, stderr=subprocess.PIPE, text=True)

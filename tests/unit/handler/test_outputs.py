@@ -177,13 +177,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def served(
-    asked: Resident, output: str | None = None, body: str = BODY, **settings: Any
+    asked: Resident, output: str | None = None, body: str = BODY, settings: Settings | None = None
 ) -> list[dict[str, Any]]:
     """The rows of an answer in JSON to a request that selects by its custom attributes."""
     headers = {"mme-content-type": "text/csv", "accept": "application/json"}
     if output is not None:
         headers["mme-attributes"] = f"output={output}"
-    answer = predict(asked, headers, body.encode(), Settings(**settings))
+    answer = predict(asked, headers, body.encode(), settings or Settings())
     assert (answer.status, answer.content_type) == (200, "application/json")
     document = reading.strict(answer.body)
     assert list(document) == ["predictions"]
@@ -248,9 +248,9 @@ def test_contributions_sum_to_the_margin(objective: str, home: Path) -> None:
 
 def test_what_is_between_the_classes(tmp_path: Path) -> None:
     """A chance of exactly a half, and a margin of exactly nothing, are the first class."""
-    for objective in ("binary:logistic", "binary:logitraw"):
-        # No leaf can be worth the weight, so all rows are at the base score.
-        booster = trained(objective, min_child_weight=1e9, base_score=0.5)
+    for objective, base in (("binary:logistic", 0.5), ("binary:logitraw", 0.0)):
+        # Every leaf is nothing, so all rows are at the base score.
+        booster = trained(objective, reg_alpha=1e9, base_score=base)
         place = tmp_path / objective
         place.mkdir()
         asked = loaded(placed(place, booster))
@@ -282,6 +282,19 @@ def test_forest_and_dart(tmp_path: Path) -> None:
         expected = figures("binary:logistic", booster)
         for key in KEYS:
             check("binary:logistic", key, column(rows, key), expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*gblinear.*:UserWarning")
+def test_linear(tmp_path: Path) -> None:
+    """A linear model has contributions, and no trees whose leaves could be told."""
+    booster = trained("reg:squarederror", booster="gblinear", verbosity=0)
+    asked = loaded(placed(tmp_path, booster))
+    found = column(served(asked, "contributions"), "contributions")
+    expected = booster.predict(xgboost.DMatrix(ROWS), pred_contribs=True)
+    np.testing.assert_array_equal(np.array(found, np.float32), expected)
+    with pytest.raises(HandlerError, match="a linear model has no leaf indices") as error:
+        served(asked, "leaf_indices")
+    assert error.value.fault is Fault.BAD_REQUEST
 
 
 @pytest.mark.parametrize("file", ["1.2.1/sq.json", "1.2.1/logit.json", "1.3.3/sq.json"])
@@ -382,18 +395,18 @@ def test_precedence(tmp_path: Path) -> None:
         placed(tmp_path / name, booster, **own)
     plain, own = loaded(tmp_path / "plain"), loaded(tmp_path / "own")
 
-    def keys(asked: Resident, output: str | None = None, **settings: Any) -> list[str]:
-        return list(served(asked, output, **settings)[0])
+    def keys(asked: Resident, wish: str | None = None, output: tuple[str, ...] = ()) -> list[str]:
+        return list(served(asked, wish, settings=Settings(output=output))[0])
 
-    container = {"output": ("raw_score",)}
-    assert keys(plain, **container) == ["raw_score"]
+    container = ("raw_score",)
+    assert keys(plain, output=container) == ["raw_score"]
     assert keys(own) == ["labels", "probability"]
-    assert keys(own, **container) == ["labels", "probability"]
-    assert keys(own, "predicted_label", **container) == ["predicted_label"]
-    assert keys(plain, "predicted_label", **container) == ["predicted_label"]
+    assert keys(own, output=container) == ["labels", "probability"]
+    assert keys(own, "predicted_label", container) == ["predicted_label"]
+    assert keys(plain, "predicted_label", container) == ["predicted_label"]
     for nothing in ("", " , "):  # selects nothing, so what would be without it counts
-        assert keys(own, nothing, **container) == ["labels", "probability"]
-        assert keys(plain, nothing, **container) == ["raw_score"]
+        assert keys(own, nothing, container) == ["labels", "probability"]
+        assert keys(plain, nothing, container) == ["raw_score"]
 
 
 def test_nothing_selected(tmp_path: Path) -> None:
@@ -454,9 +467,10 @@ def test_most_rows(tmp_path: Path) -> None:
 def test_answer_too_long(home: Path) -> None:
     """A selection that makes the answer too long is refused, where the predictions are not."""
     _, asked = model("binary:logistic", home / "binary:logistic")
-    served(asked, "probability", max_response_bytes=2000)
+    settings = Settings(max_response_bytes=2000)
+    served(asked, "probability", settings=settings)
     with pytest.raises(HandlerError, match="bytes, at most are 2000") as error:
-        served(asked, "contributions", max_response_bytes=2000)
+        served(asked, "contributions", settings=settings)
     assert error.value.fault is Fault.BAD_REQUEST
 
 
