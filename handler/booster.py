@@ -131,9 +131,9 @@ class Booster:
         if linear:  # XGBoost promises it for trees alone
             self._one_at_a_time = threading.Lock()
 
-    def __del__(self) -> None:
+    def __del__(self, free: Callable[..., int] = _xgboost.XGBoosterFree) -> None:
         if handle := getattr(self, "_handle", None):
-            _xgboost.XGBoosterFree(handle)
+            free(handle)
 
     def predict(self, rows: Floats, kind: Kind = Kind.VALUE) -> Floats:
         """Predict.
