@@ -31,7 +31,7 @@ def run(directory: Path, case: Callable[[Shard, Heads], Coroutine[Any, Any, None
         while True:
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
-            except asyncio.IncompleteReadError:
+            except (asyncio.IncompleteReadError, asyncio.CancelledError):
                 break
             lines = [line.partition(b": ") for line in head.split(b"\r\n")[1:-2]]
             heads.append({name.lower(): value for name, _, value in lines})

@@ -390,9 +390,9 @@ def test_labels_of_old_wrappers(file: str, tmp_path: Path) -> None:
 def test_precedence(tmp_path: Path) -> None:
     """The request's keys count before the model's, and those before the container's."""
     booster = trained("binary:logistic")
-    for name, own in {"plain": {}, "own": {"output": ["Labels", " probability "]}}.items():
+    for name, said in {"plain": {}, "own": {"output": ["Labels", " probability "]}}.items():
         (tmp_path / name).mkdir()
-        placed(tmp_path / name, booster, **own)
+        placed(tmp_path / name, booster, **said)
     plain, own = loaded(tmp_path / "plain"), loaded(tmp_path / "own")
 
     def keys(asked: Resident, wish: str | None = None, output: tuple[str, ...] = ()) -> list[str]:

@@ -91,13 +91,14 @@ def as_parquet(rows: Floats, kind: str = "float32", named: bool = False) -> byte
     return file.getvalue()
 
 
-def as_records(rows: Floats, kind: str = "float32_tensor", sparse: str = "") -> bytes:
+def as_records(rows: Floats, kind: str = "float32_tensor", how: str = "") -> bytes:
     data = b""
     for row in rows:
         record = Record()
         tensor = getattr(record.features["values"], kind)
-        record.label["values"].float32_tensor.values.append(1)
-        if sparse:
+        if how != "alone":
+            record.label["values"].float32_tensor.values.append(1)
+        if how.startswith("with"):
             places, values = given(row)
             tensor.SetInParent()
             tensor.keys.extend(places)
@@ -105,7 +106,7 @@ def as_records(rows: Floats, kind: str = "float32_tensor", sparse: str = "") -> 
         else:
             tensor.values.extend(row.tolist())
         # A tensor without keys, numbers and shape says nothing, not that all is missing.
-        if sparse != "without shape" or not tensor.keys:
+        if how in ("", "with shape") or (how != "alone" and not tensor.keys):
             tensor.shape.append(FEATURES)
         data += framed(record.SerializeToString())
     return data
@@ -167,9 +168,10 @@ REQUESTS: dict[str, tuple[str, Write]] = {
     "npy f8": (NPY, lambda rows: as_npy(rows, "<f8")),
     "npy big": (NPY, lambda rows: as_npy(rows, ">f4", "F")),
     "records": (RECORDIO, as_records),
+    "records alone": (RECORDIO, lambda rows: as_records(rows, how="alone")),
     "records f8": (RECORDIO, lambda rows: as_records(rows, "float64_tensor")),
-    "records sparse": (RECORDIO, lambda rows: as_records(rows, sparse="with shape")),
-    "records bare": (RECORDIO, lambda rows: as_records(rows, sparse="without shape")),
+    "records sparse": (RECORDIO, lambda rows: as_records(rows, how="with shape")),
+    "records bare": (RECORDIO, lambda rows: as_records(rows, how="without shape")),
     "records sparse f8": (RECORDIO, lambda rows: as_records(rows, "float64_tensor", "with shape")),
     "parquet": (PARQUET, as_parquet),
     "parquet f8": (PARQUET, lambda rows: as_parquet(rows, "float64")),
