@@ -1,29 +1,48 @@
 """What docs/16 tells who comes from AWS's managed XGBoost container, row by row."""
 
+import io
+import itertools
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 import xgboost
+from pyarrow import parquet
 
 import container.settings
 from handler import directory
 from handler.answer import Answer, fault_answer
-from handler.errors import HandlerError
+from handler.errors import Fault, HandlerError
 from handler.resident import predict
+from handler.service import Service
 from handler.settings import Settings, SettingsError
 from tests.support import FEATURES, saved, train
+from tests.unit.handler import reading
 from tests.unit.handler.loading import loaded
 from tests.unit.handler.records import Record, framed
 
+ROOT = Path(__file__).parent.parent.parent.parent
+PAGE = ROOT / "docs" / "16-from-the-managed-container.md"
+ARTIFACTS = ROOT / "tests" / "corpus" / "artifacts"
 ROW = b"1,2,3,4,5,6"
+MATRIX = xgboost.DMatrix(np.arange(1, FEATURES + 1).reshape(1, -1))
 UBJ = saved(train())
 _record = Record()
 _record.features["values"].float32_tensor.values.extend([1, 2, 3, 4, 5, 6])
 RECORD = framed(_record.SerializeToString())
+_sparse = Record()
+_sparse.features["values"].float32_tensor.values.extend([1, 2])
+_sparse.features["values"].float32_tensor.keys.extend([0, 5])
+_sparse.features["values"].float32_tensor.shape.append(FEATURES)
+SPARSE = framed(_sparse.SerializeToString())
+_npy = io.BytesIO()
+np.save(_npy, np.ones((2, FEATURES)))
+NPY = _npy.getvalue()
 # What the managed container and its toolkit obey, and this one does not read.
 UNREAD = (
     *("SAGEMAKER_SUBMIT_DIRECTORY", "MAX_CONTENT_LENGTH", "SAGEMAKER_HANDLER"),
@@ -95,10 +114,86 @@ def test_early_stopping(tmp_path: Path) -> None:
     )
     best = booster.best_iteration
     assert best + 1 < booster.num_boosted_rounds()
-    matrix = xgboost.DMatrix(np.arange(1, FEATURES + 1).reshape(1, -1))
-    assert json.loads(asked(tmp_path, booster).body) == booster.predict(matrix).tolist()
+    assert json.loads(asked(tmp_path, booster).body) == booster.predict(MATRIX).tolist()
     cut = json.loads(asked(tmp_path, booster[: best + 1]).body)
-    assert cut == booster.predict(matrix, iteration_range=(0, best + 1)).tolist()
+    assert cut == booster.predict(MATRIX, iteration_range=(0, best + 1)).tolist()
+
+
+def test_early_stopping_of_a_wrapper(tmp_path: Path) -> None:
+    """A pickled wrapper answers up to its best round, as it does itself."""
+    manifest = json.loads((ARTIFACTS / "manifest.json").read_text())
+    (case,) = [case for case in manifest["artifacts"] if case["file"] == "0.90/w_early.joblib"]
+    (tmp_path / "w_early.joblib").write_bytes((ARTIFACTS / case["file"]).read_bytes())
+    rows = manifest["rows"][case["rows"]]
+    body = "\n".join(",".join("" if v is None else repr(v) for v in row) for row in rows)
+    model = loaded(tmp_path)
+    assert model.traits.rounds == 2  # of five
+    answer = predict(model, {"mme-content-type": "text/csv"}, body.encode(), Settings())
+    answered = np.array(json.loads(answer.body), np.float32)
+    np.testing.assert_array_equal(answered, np.array(case["expected"], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("objective", "own", "ensemble", "how"),
+    [
+        ("reg:squarederror", {}, True, "mean"),
+        ("multi:softmax", {}, True, "vote"),
+        ("binary:hinge", {}, True, "vote"),
+        ("reg:squarederror", {}, False, "first"),
+        ("reg:squarederror", {"ensemble": "first"}, True, "first"),
+        ("reg:squarederror", {"ensemble": "mean"}, False, "mean"),
+    ],
+)
+def test_several(
+    objective: str, own: dict[str, str], ensemble: bool, how: str, tmp_path: Path
+) -> None:
+    """Several files answer by their mean or vote, unless it is said that the first one does."""
+    more: dict[str, Any] = {"num_class": 3} if objective == "multi:softmax" else {}
+    random = np.random.default_rng(1)
+    rows = random.normal(size=(40, FEATURES)).astype(np.float32)
+    each = []
+    for seed in range(3):
+        booster = train(objective, seed=seed, **more)
+        (tmp_path / f"xgboost-model-{seed}").write_bytes(saved(booster))
+        each.append(booster.predict(xgboost.DMatrix(rows)))
+    if how == "mean":
+        expected = np.mean(each, axis=0, dtype=np.float32)
+    elif how == "vote":
+        votes = np.transpose(each).astype(int)
+        expected = np.array([np.bincount(row).argmax() for row in votes], np.float32)
+    else:
+        expected = each[0]
+    assert not np.array_equal(each[0], expected) or how == "first"
+    (tmp_path / "mme.json").write_text(json.dumps(own))
+    body = "\n".join(",".join(map(repr, row)) for row in rows.tolist()).encode()
+    model = loaded(tmp_path, ensemble=ensemble)
+    answer = predict(model, {"mme-content-type": "text/csv"}, body, Settings(ensemble=ensemble))
+    np.testing.assert_array_equal(np.array(json.loads(answer.body), np.float32), expected)
+
+
+def test_scripts(tmp_path: Path) -> None:
+    """An archive with a script is refused where none may run, else each has its own."""
+    for name in ("one", "other"):
+        (tmp_path / name / "code").mkdir(parents=True)
+        hooks = (
+            f"def model_fn(directory): return {name!r}\n"
+            "def transform_fn(model, body, content_type, accept): return model, accept\n"
+        )
+        (tmp_path / name / "code" / "inference.py").write_text(hooks)
+        (tmp_path / name / "xgboost-model").write_bytes(UBJ)
+    with pytest.raises(HandlerError, match="MME_ALLOW_SCRIPTS=1") as error:
+        Service(Settings()).load("one", tmp_path / "one", 1e9)
+    assert error.value.fault is Fault.BAD_MODEL
+    service = Service(Settings(allow_scripts=True))
+    try:
+        for name in ("one", "other"):
+            service.load(name, tmp_path / name, 1e9)
+        for name in ("one", "other"):
+            headers = {"mme-content-type": "text/csv", "accept": "text/csv"}
+            assert service.invoke(name, headers, ROW).body == name.encode()
+    finally:
+        for name in ("one", "other"):
+            service.unload(name)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +204,8 @@ def test_early_stopping(tmp_path: Path) -> None:
         ("text/csv", b"1\t2\t3\t4\t5\t6", 400),
         ("text/csv", b"a,b,c,d,e,f\n" + ROW, 400),  # of a model without names
         ("text/csv", b"0," + ROW, 400),
+        ("text/csv; label_size=1", ROW, 415),
+        ("text/csv; label_size=0", ROW, 200),
         ("text/csv", b"1,2", 400),
         ("text/csv", b"", 400),
         ("text/libsvm", b"0 0:1 5:2", 200),
@@ -120,15 +217,53 @@ def test_early_stopping(tmp_path: Path) -> None:
         (None, b"0:1", 415),
         ("application/x-recordio-protobuf", RECORD, 200),
         ("recordio-protobuf", RECORD, 200),
+        ("application/x-recordio-protobuf", SPARSE, 200),
         ("application/x-recordio-protobuf", b"\x0a\x23\xd7\xce", 400),
         ("application/jsonlines", b"[1, 2, 3, 4, 5, 6]", 200),
         ("application/json", b"[1, 2, 3, 4, 5, null]", 200),
         ("application/json", b'{"instances": [[1, 2, 3, 4, 5, 6]]}', 200),
+        ("application/x-npy", NPY, 200),
+        ("application/x-npz", NPY, 415),
+        ("image/png", ROW, 415),
     ],
 )
 def test_requests(content_type: str | None, body: bytes, status: int, tmp_path: Path) -> None:
     """What is read, and with what the rest is refused."""
     assert asked(tmp_path, train(), body, content_type).status == status
+
+
+def test_parquet(tmp_path: Path) -> None:
+    """Parquet is read, where pyarrow is installed as it is here."""
+    body = io.BytesIO()
+    columns = {f"c{column}": [float(column)] for column in range(1, FEATURES + 1)}
+    parquet.write_table(pyarrow.table(columns), body)
+    answer = asked(tmp_path, train(), body.getvalue(), "application/x-parquet")
+    assert (answer.status, answer.body) == (200, asked(tmp_path, train()).body)
+
+
+def test_a_header(tmp_path: Path) -> None:
+    """A model that has names is asked by them, in any order."""
+    booster = train()
+    booster.feature_names = list("abcdef")
+    expected = asked(tmp_path, booster).body
+    assert asked(tmp_path, booster, b"f,e,d,c,b,a\n6,5,4,3,2,1").body == expected
+    unknown = asked(tmp_path, booster, b"f,e,d,c,b,x\n6,5,4,3,2,1")
+    assert (unknown.status, b"'x'" in unknown.body) == (400, True)
+
+
+def test_where_the_mistake_is(tmp_path: Path) -> None:
+    """Who is refused is told the row, and the column."""
+    wide = asked(tmp_path, train(), ROW + b"\n0," + ROW)
+    assert "row 2 has 7 columns, the model has 6" in json.loads(wide.body)["message"]
+    word = asked(tmp_path, train(), b"1,2,3,4,5,x")
+    assert "row 1, column 6" in json.loads(word.body)["message"]
+
+
+def test_no_type(tmp_path: Path) -> None:
+    """A model may say what a body without a type is."""
+    (tmp_path / "mme.json").write_text('{"content_type": "text/libsvm"}')
+    answer = asked(tmp_path, train(), b"0:1 1:2 2:3 3:4 4:5 5:6", None)
+    assert answer.body == asked(tmp_path, train()).body
 
 
 def test_libsvm_from_one(tmp_path: Path) -> None:
@@ -148,6 +283,7 @@ def test_libsvm_from_one(tmp_path: Path) -> None:
         ("text/csv", 200, "csv"),
         ("text/csv, */*", 200, "csv"),
         ("application/jsonlines", 200, "lines"),
+        ("application/x-recordio-protobuf", 200, "records"),
         ("image/png", 406, None),
     ],
 )
@@ -164,11 +300,63 @@ def test_answers(
         assert json.loads(reply.body) == expected
     elif answer == "lines":
         assert [json.loads(line) for line in reply.body.splitlines()] == expected
+    elif answer == "records":
+        wide = [row if isinstance(row, list) else [row] for row in expected]
+        assert [record["score"] for record in reading.labels(reply.body)] == wide
     elif answer == "csv":
         rows = [row if isinstance(row, list) else [row] for row in expected]
         assert reply.body.decode() == "".join(",".join(map(repr, row)) + "\n" for row in rows)
     else:
         assert set(json.loads(reply.body)) == {"code", "type", "message"}
+
+
+def test_selected(tmp_path: Path) -> None:
+    """What is selected has the managed container's shape, and null where a key has no meaning."""
+    booster = train("binary:logistic")
+    (chance,) = booster.predict(MATRIX).tolist()
+    output = ("predicted_label", "probability", "predicted_score")
+    reply = asked(tmp_path, booster, output=output)
+    row = {"predicted_label": int(chance > 0.5), "probability": chance, "predicted_score": None}
+    assert reading.strict(reply.body) == {"predictions": [row]}
+    counts = train("count:poisson", seed=1)
+    (score,) = counts.predict(MATRIX).tolist()
+    row = {"predicted_label": None, "probability": None, "predicted_score": score}
+    assert reading.strict(asked(tmp_path, counts, output=output).body) == {"predictions": [row]}
+
+
+def test_raw_scores(tmp_path: Path) -> None:
+    """Those of classes are margins, and a margin's chance is its sigmoid."""
+    softmax = train("multi:softmax", num_class=3)
+    reply = asked(tmp_path, softmax, output=("raw_scores",))
+    margins = softmax.predict(MATRIX, output_margin=True)[0].tolist()
+    assert json.loads(reply.body) == {"predictions": [{"raw_scores": margins}]}
+    logit = train("binary:logitraw")
+    reply = asked(tmp_path, logit, output=("probability",))
+    (row,) = json.loads(reply.body)["predictions"]
+    assert row["probability"] == pytest.approx(1 / (1 + np.exp(-logit.predict(MATRIX)[0])))
+
+
+def test_renamed() -> None:
+    """What has another name here has the default that the page says."""
+    defaults = container.settings.Settings.from_environ({})
+    assert defaults.max_request_bytes == 25 * 1024**2
+    assert (defaults.model_queue, defaults.invoke_deadline_seconds) == (256, 60)
+    assert Settings().threads == 1
+
+
+def test_the_page() -> None:
+    """Every test that the page names is there, and each row of a table says what the change is."""
+    text = PAGE.read_text()
+    named = set(re.findall(r"`(?:tests/)?[\w/]*?(test_\w+\.py)`", text))
+    assert {"test_corpus.py", "test_scripts.py", "test_managed.py"} <= named
+    assert named <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    for path in re.findall(r"`(tests/[\w/.]+)`", text):
+        assert (ROOT / path).is_file(), path
+    changes = {"same", "better", "different", "renamed", "as multi-model", "as single"}
+    lines = text.splitlines()
+    for row, after in itertools.pairwise(lines):
+        if row.startswith("| ") and not after.startswith("|---"):
+            assert row.split("|")[-2].strip().partition(":")[0] in changes, row
 
 
 def test_environment() -> None:
