@@ -177,12 +177,12 @@ def test_interrupted(local: Local, bucket: str, tmp_path: Path) -> None:
         *(sys.executable, "-m", "mme", "train", str(tmp_path / "h.csv"), "--on", "sagemaker"),
         *("--by", "city", "--target", "PRICE", "--output", f"s3://{bucket}/models/"),
         # So many rounds that it has not ended before it is interrupted.
-        *("--role", ROLE, "--image", IMAGE, "--name", bucket, "--rounds", "1000"),
+        *("--role", ROLE, "--image", IMAGE, "--name", bucket, "--rounds", "300"),
     ]
     environ = os.environ | local.environ
     process = subprocess.Popen(words, env=environ, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: keys(local, bucket, f"models-training/{bucket}-"), SECONDS, "its data")
-    wait_until(lambda: "checkpoints" in " ".join(keys(local, bucket, "")), SECONDS, "a model")
+    wait_until(lambda: jobs(local, bucket), SECONDS, "its job")
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=SECONDS)
     assert process.returncode == 130
