@@ -2,7 +2,8 @@
 ARG BASE=debian:trixie-slim
 
 FROM ${BASE} AS build
-RUN apt-get update && apt-get install -y --no-install-recommends binutils python3-venv
+RUN apt-get update && apt-get install -y --no-install-recommends \
+        binutils gcc libc6-dev python3-dev python3-venv
 RUN python3 -m venv /opt/mme
 COPY .ci/lock/image.txt /src/.ci/lock/
 RUN /opt/mme/bin/pip install --no-cache-dir --require-hashes -r /src/.ci/lock/image.txt

@@ -7,6 +7,16 @@ is an i32, a string is an i32 length and its bytes, a list ends with the i32 -1.
 import struct
 from typing import NamedTuple
 
+try:
+    from handler._frames import open_invocation as open_invocation
+except ImportError:  # there was no compiler
+
+    def open_invocation(  # noqa: D103  # handler/_frames.pyi says what it is
+        _: bytes, /
+    ) -> tuple[bytes, float, str, str, str, bytes] | None:
+        return None
+
+
 _I32 = struct.Struct(">i")
 _i32 = _I32.unpack_from
 _END = _I32.pack(-1)

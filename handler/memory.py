@@ -153,15 +153,18 @@ class Room:
                     f"{self._held / MIB:.1f} of {self._most / MIB:.1f} MB; unload models and try "
                     "again",
                 )
-            again = min(size, self._freed)  # the heap has this much from models that went
-            need = size - again
+            need = self._need(size)
             if self._unseen + need > self._look_at:
                 self._look(size, need)
-            self._freed -= again
+                need = self._need(size)  # what was freed may be given back
+            self._freed -= size - need
             self._unseen += need
             self._held += size
             if not self._replaces(0, size):
                 self._most_held = self._held
+
+    def _need(self, size: int) -> int:
+        return size - min(size, self._freed)  # the heap has the rest from models that went
 
     def _replaces(self, more: int, size: int) -> bool:
         """Whether with so many bytes more all models hold no more than they once did."""

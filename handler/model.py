@@ -3,13 +3,15 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handler import forest
 from handler.booster import Booster
 from handler.errors import Fault, HandlerError
+from handler.forest import Forest, Trees
 from handler.kinds import Kind
 from handler.traits import Traits
 
@@ -22,6 +24,22 @@ _VOTED = (
     "binary:hinge",
 )  # their predictions are classes, of which none is between
 MEAN, VOTE, FIRST = "mean", "vote", "first"
+
+
+class Part(NamedTuple):
+    """A file of a model that was read and checked.
+
+    Attributes:
+        name: of the file.
+        data: the file, or what was made of it.
+        traits: what it says of itself.
+        forest: its trees, where nothing else has checked it.
+    """
+
+    name: str
+    data: bytes
+    traits: Traits
+    forest: Forest | None = None
 
 
 class Model(Protocol):
@@ -58,7 +76,7 @@ class Ensemble:
 
     __slots__ = ("_models", "_vote")
 
-    def __init__(self, models: Sequence[Booster], *, vote: bool) -> None:
+    def __init__(self, models: Sequence[Model], *, vote: bool) -> None:
         self._models, self._vote = tuple(models), vote
 
     @property
@@ -94,15 +112,16 @@ def _winner(votes: NDArray[np.float32]) -> float:
 
 
 def load_model(
-    parts: Sequence[tuple[str, bytes, Traits]], threads: int, rule: str | None = None
+    parts: Sequence[Part], threads: int, rule: str | None = None, with_forest: bool = False
 ) -> Model:
     """Make files that were prepared a model that has predicted once.
 
     Args:
-        parts: for each file its name, its bytes and its traits, as ``prepare`` gives them.
+        parts: the files.
         threads: that one prediction uses; one is best where many models are asked at once.
         rule: of several: their mean, the vote of most, or the first alone; None is a vote where
             predictions are classes, and else the mean.
+        with_forest: XGBoost gets only what the forest does not take.
 
     Raises:
         HandlerError: 500, XGBoost does not take a file or cannot predict with it, or several do
@@ -111,11 +130,11 @@ def load_model(
     """
     if rule == FIRST:
         parts = parts[:1]
-    boosters = [_booster(name, data, traits, threads) for name, data, traits in parts]
-    if len(boosters) == 1:
-        return boosters[0]
+    models = [_one_of(part, threads, with_forest) for part in parts]
+    if len(models) == 1:
+        return models[0]
     _check_alike(parts)
-    objective = parts[0][2].objective
+    objective = parts[0].traits.objective
     classes = objective in _VOTED
     if rule == VOTE and not classes:
         raise HandlerError(
@@ -123,7 +142,16 @@ def load_model(
             f"models of {objective or 'no objective'} cannot vote, for they do not predict "
             f"classes as {' and '.join(_VOTED)} do; set ensemble to mean or first",
         )
-    return Ensemble(boosters, vote=classes and rule != MEAN)
+    return Ensemble(models, vote=classes and rule != MEAN)
+
+
+def _one_of(part: Part, threads: int, with_forest: bool) -> Model:
+    name, data, traits, trees = part
+    if trees is None and with_forest:
+        trees = forest.grow(data, traits)
+    if trees is not None:  # XGBoost must not have what only the forest's reader has checked
+        return Trees(trees)
+    return _booster(name, data, traits, threads)
 
 
 def _booster(name: str, data: bytes, traits: Traits, threads: int) -> Booster:
@@ -138,12 +166,12 @@ def _booster(name: str, data: bytes, traits: Traits, threads: int) -> Booster:
     return model
 
 
-def _check_alike(parts: Sequence[tuple[str, bytes, Traits]]) -> None:
+def _check_alike(parts: Sequence[Part]) -> None:
     def shape(traits: Traits) -> tuple[object, ...]:
         return (traits.objective, traits.features, traits.classes, traits.targets, traits.names)
 
-    first, _, expected = parts[0]
-    for name, _, traits in parts[1:]:
+    first, _, expected, _ = parts[0]
+    for name, _, traits, _ in parts[1:]:
         if shape(traits) != shape(expected):
             raise HandlerError(
                 Fault.BAD_MODEL,

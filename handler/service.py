@@ -1,41 +1,45 @@
 """The handler service: load, unload and invoke for many models, under two kinds of worker.
 
 Our own worker (``handler.worker``) passes every request of the gate to ``Service.answer``, and
-gives disposable processes to try a model in before it is let in (``work`` is what they do). An
-unmodified Multi Model Server starts its own worker on ``handler.service:handle`` with one model
-directory, and is served that one model. It is function-style because MMS swallows what a class's
-``initialize`` raises, and would then report a broken model as loaded.
+gives disposable processes to try models in (``handler.admission``). An unmodified Multi Model
+Server starts its own worker on ``handler.service:handle`` with one model directory, and is served
+that one model. It is function-style because MMS swallows what a class's ``initialize`` raises, and
+would then report a broken model as loaded.
 """
 
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from sagemaker_inference import content_types
 
-from handler import directory
-from handler.answer import Answer, PassedOnError, fault_answer
-from handler.artifact import Artifact
+from handler import envelope, forest
+from handler.admission import Admission
+from handler.answer import Answer, fault_answer
 from handler.directory import Found
-from handler.disposable import DiedError, Disposables, Job
+from handler.envelope import (
+    ACCEPT,
+    ATTRIBUTES,
+    CONTENT_TYPE,
+    DIRECTORY,
+    MODEL,
+    OPERATION,
+    UNTIL,
+    EnvelopeError,
+)
 from handler.errors import Fault, HandlerError
+from handler.forest import Forest
 from handler.memory import MIB, Room
-from handler.model import FIRST
-from handler.resident import ATTRIBUTES, CONTENT_TYPE, Part, Resident, predict, resident, rule
+from handler.resident import Resident, memory_of, predict, quick, resident
 from handler.script import ScriptModel
 from handler.settings import Settings
-from handler.traits import Traits
-from handler.trial import OPERATION, check, described, work
+from handler.trial import described
 
-MODEL = "mme-model"
-# Where a model's files are, percent-encoded; and when (CLOCK_MONOTONIC) nobody waits any more.
-DIRECTORY, UNTIL = "mme-directory", "mme-until"
 _SMALL_BODY_BYTES, _SMALL_MODEL_BYTES, _SMALL_WORK = 16 * 1024, 256 * 1024, 2 * 10**9
+_SMALL_TEXT_BYTES = 64 * 1024  # of plain rows, which a forest reads in a third of a millisecond
 _MORE_WORK = 100  # times, that contributions take of what a prediction does
 _SHARD_MARK = ".shard"  # in the directory of a service that the gate loads models into
 _NO_DEADLINE_SECONDS = 300.0
@@ -46,15 +50,11 @@ class Service:
     """The models of one worker process, by name, and what can be asked of them."""
 
     def __init__(self, settings: Settings) -> None:
-        self._models: dict[str, Resident | ScriptModel] = {}
-        self._bytes: dict[str, int] = {}  # of memory that each takes
+        self._models: dict[str, Forest | Resident | ScriptModel] = {}
+        self._for_xgboost: set[str] = set()  # models of which a forest was asked what it cannot
         self.settings = settings
         self._room = Room(settings.memory_reserve_mb * MIB, settings.model_memory_mb * MIB)
-        self._disposables: Disposables | None = None
-
-    def use(self, disposables: Disposables) -> None:
-        """Try models in disposable processes from now on, instead of in this one."""
-        self._disposables = disposables
+        self.admission = Admission(settings, self._room)
 
     def answer(self, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer one request of the gate; every fault is an answer, nothing is raised.
@@ -77,25 +77,52 @@ class Service:
                     return self._try(name, _directory(headers), headers, body)
                 case "unload":
                     self.unload(name)
+                    self._for_xgboost.discard(name)
                 case other:
                     raise HandlerError(Fault.BAD_REQUEST, f"unknown operation {other!r}")
         except Exception as error:  # the boundary: each becomes an answer
             return fault_answer(error)
         return Answer(200, content_types.JSON, b"{}\n")
 
+    def quick(self, name: str, content_type: str, accept: str, body: bytes) -> bytes | None:
+        """Answer an ``invoke`` as ``answer`` would, for the gate, if it takes some microseconds.
+
+        Args:
+            name: of the model.
+            content_type: as the client sent it; empty for none.
+            accept: likewise.
+            body: the client's.
+        """
+        model = self._models.get(name)
+        if type(model) is not Forest or len(body) > _SMALL_TEXT_BYTES:
+            return None
+        if len(body) * (model.size + model.note.work) > _SMALL_WORK:
+            return None
+        try:
+            encoded = quick(model, content_type, accept, body)
+        except Exception:  # ``answer`` will meet it again, and say what it is
+            return None
+        if encoded is None or len(encoded) > self.settings.max_response_bytes:
+            return None
+        return b"mme 200\n" + encoded
+
     def takes_long(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether an ``invoke`` or ``unload`` takes more than about a millisecond."""
-        resident = self._models.get(headers.get(MODEL, _SINGLE))
-        if isinstance(resident, ScriptModel):
+        model = self._models.get(headers.get(MODEL, _SINGLE))
+        if model is None:
+            return False
+        if isinstance(model, ScriptModel):
             return True
-        size = resident.model.size if resident else 0
+        size = model.size if isinstance(model, Forest) else model.model.size
         if headers.get(OPERATION) == "unload":
             return size > _SMALL_MODEL_BYTES or self._room.enough(size)
         # The body's bytes times the model's are about rows times trees.
-        chosen = resident.settings.output if resident else ()
-        if ATTRIBUTES in headers or chosen or self.settings.output:  # perhaps contributions
-            return len(body) * size > _SMALL_WORK // _MORE_WORK
-        return len(body) > _SMALL_BODY_BYTES or len(body) * size > _SMALL_WORK
+        work = len(body) * (size + model.note.work)
+        if ATTRIBUTES in headers or model.note.settings.output or self.settings.output:
+            return work > _SMALL_WORK // _MORE_WORK  # perhaps contributions
+        plain = isinstance(model, Forest) and headers.get(CONTENT_TYPE) in model.note.texts
+        most = _SMALL_TEXT_BYTES if plain else _SMALL_BODY_BYTES
+        return len(body) > most or work > _SMALL_WORK
 
     def asks_script(self, headers: Mapping[str, str]) -> bool:
         """Whether an ``invoke`` is of a model with a script, which takes as long as it likes."""
@@ -103,13 +130,14 @@ class Service:
             self._models.get(headers.get(MODEL, _SINGLE)), ScriptModel
         )
 
-    def load(self, name: str, place: Path, until: float) -> int:
+    def load(self, name: str, place: Path, until: float, *, by_xgboost: bool = False) -> int:
         """Make the model in a directory resident, in place of another of that name.
 
         Args:
             name: of the model.
             place: the directory of its files.
             until: CLOCK_MONOTONIC seconds; later nobody waits for it.
+            by_xgboost: it is never a forest, for nobody would load it again.
 
         Returns:
             Bytes of memory that it takes.
@@ -117,31 +145,23 @@ class Service:
         Raises:
             HandlerError: the artifact cannot be served, or there is no room; the message says why.
         """
-        found = self._find(place)
+        found = self.admission.find(place)
         if found.script is not None:
             return self._load_script(name, found, until)
-        parts, size = self._prepared(found, until)
+        with_forest = not by_xgboost and name not in self._for_xgboost
+        parts, size = self.admission.prepared(found, until, with_forest)
         self.unload(name)
         self._room.take(size)
         try:
-            self._models[name] = resident(parts, found.settings, self.settings)
+            model = resident(parts, found.settings, self.settings, size, with_forest=with_forest)
         except BaseException:
             self._room.free(size)
             raise
-        self._bytes[name] = size
-        return size
-
-    def _find(self, place: Path) -> Found:
-        found = directory.find(place, self.settings.program, self._room.check)
-        if found.script is not None and not self.settings.allow_scripts:
-            raise HandlerError(
-                Fault.BAD_MODEL,
-                f"it has a script, {directory.CODE}/{self.settings.program}, which is not run: set "
-                "MME_ALLOW_SCRIPTS=1, or remove it",
-            )
-        if rule(found.settings, self.settings) == FIRST:
-            return replace(found, models=found.models[:1])
-        return found
+        self._register(name, model)
+        taken = memory_of(model)  # it was counted as XGBoost's, if it had to be put right first
+        if size > taken:
+            self._room.free(size - taken)
+        return taken
 
     def _load_script(self, name: str, found: Found, until: float) -> int:
         model = ScriptModel.start(found.directory, name, self.settings, found.settings, until)
@@ -151,41 +171,27 @@ class Service:
         except BaseException:
             model.close()
             raise
-        self._models[name], self._bytes[name] = model, model.size
+        self._register(name, model)
         return model.size
 
-    def _prepared(self, found: Found, until: float) -> tuple[list[Part], int]:
-        """Check the files where they can do no harm, and learn how much memory they take."""
-        parts, size = [], 0
-        for one in found.models:
-            if self._disposables is None:
-                part, taken = check(one, self.settings.threads)
-            else:
-                part, taken = self._checked_apart(one, until)
-            parts.append(part)
-            size += taken
-        return parts, size
-
-    def _checked_apart(self, one: Artifact, until: float) -> tuple[Part, int]:
-        job = {OPERATION: "check"} | described([one])
-        answer = self._in_disposable(job, [one.data], until)
-        if answer.status != 200:
-            raise PassedOnError(answer)
-        head, _, data = answer.body.partition(b"\n")
-        said = json.loads(head)
-        return (one.path.name, data or one.data, Traits.from_json(said["traits"])), said["bytes"]
+    def _register(self, name: str, model: Forest | Resident | ScriptModel) -> None:
+        old, self._models[name] = self._models.get(name), model
+        if old is not None:  # of a load that came to its end after nobody waited for it
+            size = _ended(old)
+            del old
+            self._room.free(size)
 
     def _try(self, name: str, place: Path, headers: Mapping[str, str], body: bytes) -> Answer:
-        found = self._find(place)
+        found = self.admission.find(place)
         if found.script is not None:
             return self._try_script(name, found, headers, body)
         job = {OPERATION: "invoke"} | described(found.models)
         job["settings"] = found.settings.to_json()
-        for key in (CONTENT_TYPE, ATTRIBUTES, "accept"):
+        for key in (CONTENT_TYPE, ATTRIBUTES, ACCEPT):
             if key in headers:
                 job[key] = headers[key]
         files = b"".join(one.data for one in found.models)
-        return self._in_disposable(job, [files, body], _until(headers))
+        return self.admission.in_disposable(job, [files, body], _until(headers))
 
     def _try_script(
         self, name: str, found: Found, headers: Mapping[str, str], body: bytes
@@ -194,40 +200,18 @@ class Service:
         model = ScriptModel.start(found.directory, name, self.settings, own, until)
         try:
             return Answer(
-                *model.answer(headers.get(CONTENT_TYPE), headers.get("accept"), body, until)
+                *model.answer(headers.get(CONTENT_TYPE), headers.get(ACCEPT), body, until)
             )
         finally:
             model.close()
-
-    def _in_disposable(self, job: Job, files: Sequence[bytes], until: float) -> Answer:
-        check = job[OPERATION] == "check"
-        if self._disposables is None:
-            return Answer(*work(self.settings, job, files))
-        begun = time.monotonic()
-        try:
-            return Answer(*self._disposables.run(job, files, until, apart=not check))
-        except TimeoutError:
-            seconds = round(time.monotonic() - begun, 1)
-            if check:
-                sentence = f"the model did not load in {seconds} s"
-                raise HandlerError(Fault.BAD_MODEL, sentence) from None
-            sentence = f"no answer in {seconds} s: the model hangs"
-            raise HandlerError(Fault.MODEL_CRASHED, sentence) from None
-        except DiedError as died:
-            if str(died) == "out of memory":
-                raise MemoryError from None
-            raise HandlerError(
-                Fault.MODEL_CRASHED, f"the model crashed ({died}); save it again or remove it"
-            ) from None
 
     def unload(self, name: str) -> None:
         """Let a model go; one that is not resident is gone already."""
         model = self._models.pop(name, None)
         if model is not None:
-            if isinstance(model, ScriptModel):
-                model.close()
+            size = _ended(model)
             del model  # the last reference, unless a prediction goes on
-            self._room.free(self._bytes.pop(name, 0))
+            self._room.free(size)
 
     def invoke(self, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Decode the rows, predict, encode.
@@ -243,15 +227,22 @@ class Service:
         """
         model = self._models.get(name)
         if model is None:
-            raise HandlerError(Fault.MODEL_NOT_FOUND, f"Model not found: {name}")
+            raise _not_found(name)
         if isinstance(model, ScriptModel):
             return self._ask_script(name, model, headers, body)
-        return predict(model, headers, body, self.settings)
+        try:
+            return predict(model, headers, body, self.settings)
+        except forest.XgboostAloneError:
+            # As if it were not here: it is loaded again, from its files, and XGBoost has it then.
+            self._for_xgboost.add(name)
+            if self._models.get(name) is model:
+                self.unload(name)
+            raise _not_found(name) from None
 
     def _ask_script(
         self, name: str, model: ScriptModel, headers: Mapping[str, str], body: bytes
     ) -> Answer:
-        content_type, accept = headers.get(CONTENT_TYPE), headers.get("accept")
+        content_type, accept = headers.get(CONTENT_TYPE), headers.get(ACCEPT)
         try:
             return Answer(*model.answer(content_type, accept, body, _until(headers)))
         finally:
@@ -259,8 +250,20 @@ class Service:
                 self.unload(name)  # who asks next has it started again
 
 
+def _ended(model: Forest | Resident | ScriptModel) -> int:
+    """End what a model has running; bytes of memory that it took."""
+    if isinstance(model, ScriptModel):
+        model.close()
+        return model.size
+    return memory_of(model)
+
+
+def _not_found(name: str) -> HandlerError:
+    return HandlerError(Fault.MODEL_NOT_FOUND, f"Model not found: {name}")
+
+
 def _directory(headers: Mapping[str, str]) -> Path:
-    return Path(os.fsdecode(unquote_to_bytes(headers[DIRECTORY])))
+    return Path(headers[DIRECTORY])
 
 
 def _until(headers: Mapping[str, str]) -> float:
@@ -288,7 +291,8 @@ def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes] | Non
     if data is None:
         place = Path(context.system_properties["model_dir"])
         if not (place / _SHARD_MARK).exists():
-            SERVICE.load(_SINGLE, place, time.monotonic() + _NO_DEADLINE_SECONDS)
+            until = time.monotonic() + _NO_DEADLINE_SECONDS
+            SERVICE.load(_SINGLE, place, until, by_xgboost=True)
         return None
     return [_answer_one(request, index, context) for index, request in enumerate(data)]
 
@@ -297,8 +301,11 @@ def _answer_one(request: dict[str, Any], index: int, context: Any) -> bytes:
     received = context.get_all_request_header(index).items()
     headers = {key.lower(): value for key, value in received if isinstance(value, str)}
     body = _as_bytes(request.get("body", b""))
-    if OPERATION in headers:
-        answer = SERVICE.answer(headers, body)
+    if headers.get("content-type") == envelope.MEDIA_TYPE:
+        try:
+            answer = SERVICE.answer(*envelope.unseal(body))
+        except EnvelopeError as error:
+            answer = fault_answer(error)
         context.set_response_content_type(index, answer.content_type)
         return answer.for_gate()
     try:

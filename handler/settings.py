@@ -51,6 +51,12 @@ class Settings:
         1,
         "Threads that one prediction uses; 1 is best where many models are asked at once.",
     )
+    forest: bool = _setting(
+        "MME_FOREST",
+        True,
+        "`false` has XGBoost itself hold and ask all models, with the same answers: ten times the "
+        "memory, and slower.",
+    )
     max_response_bytes: int = _setting(
         "MME_MAX_RESPONSE_BYTES",
         100 * 1024 * 1024,

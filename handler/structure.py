@@ -187,7 +187,7 @@ class _Nodes:
         if not np.all(np.abs(numbers) <= _FLOAT32):
             _wrong("inconsistent: a threshold that is not a finite number")
         if np.any(categorical) or "categories" in self._trees[0]:
-            self._check_categories(categorical & self._inner)
+            self._check_categories(categorical)
 
     def _check_categories(self, categorical: NDArray[np.bool_]) -> None:
         listed = 0
@@ -208,7 +208,7 @@ class _Nodes:
                 _wrong("inconsistent: categories that are out of range")
             if len(values) and (np.min(values) < 0 or np.max(values) > 2**24):
                 _wrong("inconsistent: a category that is out of range")
-            if not np.all(categorical[at + first]):
+            if not np.all(categorical[at + first]):  # perhaps a leaf, where a split was pruned
                 _wrong("inconsistent: categories of a node that has none")
             listed += len(at)
         if listed != np.count_nonzero(categorical):

@@ -3,8 +3,11 @@
 import json
 import math
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Any
+
+from handler.shared import SMALL_BYTES, Shared
+
+_TEXT_BYTES = 64  # of Python's for each text, beside its letters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +38,37 @@ class Traits:
     missing: float = math.nan
     labels: tuple[str | int | float | bool, ...] = ()
 
+    @property
+    def groups(self) -> int:
+        """Numbers that the margins of a row are."""
+        return self.classes * self.targets
+
+    @property
+    def text_bytes(self) -> int:
+        """Memory of its names and types; 0 for few, which models that are alike share."""
+        return text_bytes(self.names, self.types)
+
     def to_json(self) -> str:
         """As text, which ``from_json`` reads."""
         return json.dumps(asdict(self))
 
     @staticmethod
-    @lru_cache(maxsize=4096)
     def from_json(text: str) -> "Traits":
-        """Read what ``to_json`` wrote. Models that are alike share one object."""
-        fields: dict[str, Any] = json.loads(text)
-        for name in ("names", "types", "labels"):
-            fields[name] = tuple(fields[name])
-        return Traits(**fields)
+        """Read what ``to_json`` wrote."""
+        return _READ.of(len(text))(text)
+
+
+def text_bytes(names: tuple[str, ...], types: tuple[str, ...]) -> int:
+    """Memory of names and types of features; 0 for few."""
+    size = sum(map(len, names + types)) + _TEXT_BYTES * (len(names) + len(types))
+    return size if size > SMALL_BYTES else 0
+
+
+def _read(text: str) -> Traits:
+    fields: dict[str, Any] = json.loads(text)
+    for name in ("names", "types", "labels"):
+        fields[name] = tuple(fields[name])
+    return Traits(**fields)
+
+
+_READ = Shared(_read)

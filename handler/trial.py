@@ -9,15 +9,15 @@ from sagemaker_inference import content_types
 from handler.answer import fault_answer
 from handler.artifact import Artifact
 from handler.disposable import Job, Reply
+from handler.envelope import OPERATION
 from handler.formats import Format
 from handler.memory import heap_bytes
-from handler.model import load_model
+from handler.model import Part, load_model
 from handler.model_settings import ModelSettings
 from handler.prepare import prepare
-from handler.resident import Part, predict, resident
+from handler.resident import predict, resident
 from handler.settings import Settings
 
-OPERATION = "mme-operation"
 _HEAP_SHARE = 3  # halves of its file's size that a model takes, where malloc cannot say
 _MODEL_BYTES, _NODE_BYTES = 6144, 64  # that a small model takes, and each of its nodes: measured
 _CACHED_BYTES = 64 * 1024  # the most that malloc was seen to give from its cache, for one model
@@ -33,7 +33,7 @@ def check(found: Artifact, threads: int = 1) -> tuple[Part, int]:
         HandlerError: it cannot be served; the message says why.
     """
     prepared = prepare(found)
-    part = found.path.name, prepared.data, prepared.traits
+    part = Part(found.path.name, prepared.data, prepared.traits)
     before = heap_bytes()
     model = load_model([part], threads)
     after = heap_bytes()
@@ -53,12 +53,12 @@ def work(settings: Settings, job: Job, files: Sequence[bytes]) -> Reply:
     try:
         found = _described(job, files[0])
         if job[OPERATION] == "check":
-            (_, data, traits), size = check(found[0], settings.threads)
+            (_, data, traits, _), size = check(found[0], settings.threads)
             head = json.dumps({"bytes": size, "traits": traits.to_json()}).encode()
             # What did not change is there already.
             return 200, content_types.JSON, head + b"\n" + (b"" if data == files[0] else data)
         parts = [
-            (one.path.name, prepared.data, prepared.traits)
+            Part(one.path.name, prepared.data, prepared.traits)
             for one in found
             for prepared in [prepare(one)]
         ]

@@ -10,6 +10,11 @@ import sys
 from pathlib import Path
 
 _BACKLOG = 128
+_FIRST = "shard-0"  # says what is worth saying once
+_NO_FOREST = (
+    "the forest was not built, for want of a C compiler: XGBoost serves all models, with the same "
+    "answers and ten times the memory; MME_FOREST=false says that this is meant\n"
+)
 
 
 def main() -> int:
@@ -33,6 +38,7 @@ def main() -> int:
     import gc
 
     from handler import (
+        forest,
         lanes,
         service,
         trial,
@@ -40,6 +46,9 @@ def main() -> int:
     from handler.parent import Parent
     from handler.warm import warm_up
 
+    if not forest.AVAILABLE and service.SERVICE.settings.forest and given["--model-name"] == _FIRST:
+        sys.stderr.write(_NO_FOREST)
+        sys.stderr.flush()
     warm_up()
     gc.collect()
     gc.freeze()  # who is forked never writes to these pages, so they stay shared

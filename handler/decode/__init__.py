@@ -12,7 +12,7 @@ from handler.decode.columns import Columns
 from handler.decode.mistakes import refuse
 from handler.errors import Fault, HandlerError
 
-__all__ = ["Columns", "Floats", "decode"]
+__all__ = ["Columns", "Floats", "decode", "kinds_of"]
 
 LIBSVM, JSONLINES = "text/libsvm", "application/jsonlines"
 RECORDIO, PARQUET = "application/x-recordio-protobuf", "application/x-parquet"
@@ -58,6 +58,11 @@ def decode(body: bytes, content_type: str | None, columns: Columns, libsvm_base:
     if has_infinite(array):
         refuse_infinite(array, columns.names)
     return array
+
+
+def kinds_of(kind: str) -> list[str]:
+    """A content type under all its names, as clients may write them."""
+    return [kind, *(other for other, known in _OTHER_NAMES.items() if known == kind)]
 
 
 @functools.lru_cache(maxsize=256)
