@@ -18,6 +18,11 @@ _LINE = (
     b'{"time": %.3f, "event": "request", "id": "%b", "method": "%b", "status": %d, '
     b'"in": %d, "out": %d, "queue_ms": %.3f, "model_ms": %.3f'
 )
+_PLAIN_LINE = (
+    b'{"time": %.3f, "event": "request", "id": "%b", "method": "POST", "status": 200, '
+    b'"in": %d, "out": %d, "queue_ms": %.3f, "model_ms": %.3f, "path": "%b"%b%b}\n'
+)
+_MODELS = b"/models/"
 
 _start = os.urandom(_ID_BYTES).hex()
 _number = itertools.count(1)
@@ -54,6 +59,34 @@ def note(identity: bytes, request: Request, response: Response) -> None:
         ),
     )
     log.say(line)
+
+
+def plain_line(
+    identity: bytes,
+    path: bytes,
+    target: bytes,
+    sizes: tuple[int, int],
+    times: tuple[float, float, float],
+) -> bytes:
+    """The line of an invocation that was answered with 200.
+
+    Args:
+        identity: of the request.
+        path: that it was sent to; visible ASCII without quotes or backslashes, and no query.
+        target: the name that the client asked the platform for.
+        sizes: of the request's body and the answer's.
+        times: when it was received, sent to a shard and answered (``time.monotonic()``).
+    """
+    received, sent, answered = times
+    at = time.time() - time.monotonic() + answered
+    shown = path[:_SHOWN_BYTES]
+    model = asked = b""
+    if path.startswith(_MODELS):
+        model = b', "model": "%b"' % path.split(b"/", 3)[2][:_SHOWN_BYTES]
+    if target:
+        asked = b', "target": %b' % _quoted(target[:_SHOWN_BYTES])
+    waited, took = (sent - received) * 1000, (answered - sent) * 1000
+    return _PLAIN_LINE % (at, identity, *sizes, waited, took, shown, model, asked)
 
 
 def _line(path: bytes, target: bytes, error: bytes, fields: tuple[object, ...]) -> bytes:

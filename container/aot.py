@@ -34,7 +34,7 @@ async def _teach(settings: Settings, run: Path) -> None:
             await keeping
         request = Request(headers={b"content-type": b"text/csv"}, body=_BODY)
         for _ in range(_REQUESTS):
-            answer = await shard.invoke(b"absent", request)
+            answer = await shard.invoke("absent", request)
             if answer.status != 404:
                 raise RuntimeError(f"the shard answered {answer.status} for a model it has not")
         keeping.cancel()

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from urllib.parse import parse_qs, unquote
 
 from container import access, transform
@@ -16,12 +16,13 @@ from container.journal import Journal
 from container.log import log
 from container.messages import TARGET, Request, Response, to_response
 from container.metrics import CONTENT_TYPE, Metrics
-from container.models import Model, Register, State
+from container.models import SINGLE, Model, Register, State
 from container.paths import check_name, read_load_request
+from container.quick import Asked, Quick
 from container.settings import Settings
 from container.shards import LostError, Shard
 
-SINGLE = "model"  # the name of the one model of an endpoint that is not multi-model
+_LOADED = pretty({"status": "Workers scaled"})  # as Multi Model Server says it
 
 Calls = dict[bytes, Callable[[], Awaitable[Response]]]
 
@@ -40,7 +41,7 @@ class Api:
     ) -> None:
         self.healthy = False
         self.draining = False
-        self._in_flight = 0
+        self.in_flight = 0
         self._idle = asyncio.Event()
         self.deadlines = Deadlines()
         self._settings = settings
@@ -51,30 +52,23 @@ class Api:
             settings.metric_models,
             {
                 "mme_models": ("Models in the register", lambda: len(self._register)),
-                "mme_in_flight": ("Requests being answered", lambda: self._in_flight),
+                "mme_in_flight": ("Requests being answered", lambda: self.in_flight),
             },
         )
         self._invocations = Invocations(
             settings, shards, self._register, self.metrics, self.deadlines
         )
         self.spread = self._invocations.spread
+        self.quick = Quick(settings, self, self._invocations)
 
     def has(self, name: str) -> bool:
         """Whether a model is in the register."""
         return self._register.get(name) is not None
 
-    async def restore(self, journal: Journal) -> None:
+    async def restore(self) -> None:
         """Take over the models of an earlier gate; what it had only begun with is undone."""
-        for entry in journal.entries():
-            shard = self._shards[entry.shard % len(self._shards)]
-            model = Model(entry.name, entry.url, Path(entry.directory), shard)
-            if entry.ready:
-                model.load_is_over = True
-                model.state = State.READY
-                self._register.add(model)
-            else:
-                journal.forget(entry.name)
-                self._in_background(shard.unload(model.key))
+        for model in self._register.restore(self._shards):
+            self._in_background(model.shard.unload(model.name))
 
     def _in_background(self, work: Awaitable[object]) -> None:
         async def run() -> None:
@@ -87,25 +81,36 @@ class Api:
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request; every fault is an answer, nothing is raised."""
-        self._in_flight += 1
+        self.in_flight += 1
+        return await self._to_its_end(request, self._route)
+
+    async def go_on(self, asked: Asked, request: Request) -> Response:
+        """Answer one that the quick way has begun with, and counted."""
+        return await self._to_its_end(request, functools.partial(self._invocations.go_on, asked))
+
+    async def _to_its_end(
+        self, request: Request, work: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
         try:
-            if request.fault is not None:
-                raise request.fault
-            response = await self._route(request)
+            response = await work(request)
         except FaultError as fault:
             response = to_response(fault)
         except Exception as error:  # the boundary: a client must get an answer
             log("internal error", error=repr(error))
             response = to_response(FaultError(Fault.INTERNAL, "the gate failed; its log says why"))
         finally:
-            self._in_flight -= 1
-            if self.draining and not self._in_flight:
-                self._idle.set()
+            self.leave()
         identity = access.new_id()
         response.headers += ((b"X-Request-Id", identity),)
         if self._settings.access_log:
             access.note(identity, request, response)
         return response
+
+    def leave(self) -> None:
+        """One request less is in flight."""
+        self.in_flight -= 1
+        if self.draining and not self.in_flight:
+            self._idle.set()
 
     async def drain(self, seconds: float) -> int:
         """Refuse what is new, wait for what is in flight, and return how much of it is left.
@@ -113,10 +118,10 @@ class Api:
         What is left when the time is over, or the deadlines are cut short, is answered with 503.
         """
         self.draining = True
-        if self._in_flight:
+        if self.in_flight:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), seconds)
-        left = self._in_flight
+        left = self.in_flight
         if left:
             self.deadlines.cut_short()
             with contextlib.suppress(TimeoutError):
@@ -124,6 +129,8 @@ class Api:
         return left
 
     async def _route(self, request: Request) -> Response:
+        if request.fault is not None:
+            raise request.fault
         path, _, query = request.target.partition(b"?")
         parts = path.split(b"/")[1:]
         if self.draining and parts != [b"ping"]:
@@ -201,7 +208,7 @@ class Api:
         target = request.headers.get(TARGET, b"").decode("latin-1")
         return await self.load(asked.name, asked.url, asked.directory, target)
 
-    async def load(self, name: str, url: str, directory: Path, target: str = "") -> Response:
+    async def load(self, name: str, url: str, directory: str, target: str = "") -> Response:
         """Load a model on the shard that has the fewest; one that fails leaves nothing behind."""
         seconds = self._settings.load_deadline_seconds
         until = time.monotonic() + seconds
@@ -220,7 +227,7 @@ class Api:
             raise FaultError(Fault.INTERNAL, f"{name} did not load in {seconds} s") from None
 
     async def _load_new(
-        self, name: str, url: str, directory: Path, target: str, until: float
+        self, name: str, url: str, directory: str, target: str, until: float
     ) -> Response:
         model = Model(name, url, directory, min(self._shards, key=lambda shard: shard.models))
         model.target = target
@@ -229,7 +236,7 @@ class Api:
             answer = await self._invocations.load_on(model, until)
         except BaseException:
             self._register.remove(model)
-            self._in_background(model.shard.unload(model.key))  # it may have come to its end
+            self._in_background(model.shard.unload(model.name))  # it may have come to its end
             raise
         finally:
             model.load_is_over = True
@@ -242,7 +249,7 @@ class Api:
             return answered(answer)
         self._register.set_state(model, State.READY)
         self.metrics.of(model.target or name).loads += 1
-        return Response(200, pretty({"status": "Workers scaled"}))
+        return Response(200, _LOADED)
 
     async def _unload(self, name: str) -> Response:
         model = self._known(name)
@@ -253,7 +260,7 @@ class Api:
                 while model.in_flight or not model.load_is_over:
                     await model.changed()
                 await self._invocations.spread.forget(model)
-                answer = await model.shard.unload(model.key)
+                answer = await model.shard.unload(model.name)
         except TimeoutError:
             if self.deadlines.cut:
                 raise _stopped() from None

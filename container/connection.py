@@ -8,17 +8,16 @@ import asyncio
 import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from typing import cast
 
 import httptools
 
-from container.budget import Budget
 from container.chunked import Chunked, ChunkError, TooLargeError
 from container.faults import Fault, FaultError
-from container.keeper import Guest
-from container.messages import Request, Response, to_response
+from container.house import House, Ride
+from container.messages import Request, to_response
+from container.objections import objection
 
 MAX_HEAD_BYTES = 16 * 1024  # the request line and all headers
 MAX_FIELD_BYTES = 8 * 1024  # the URL, or one header
@@ -30,27 +29,6 @@ _BLANK_LINE = b"\r\n\r\n"
 
 _HEAD_TOO_LARGE = FaultError(Fault.BAD_REQUEST, f"headers over {MAX_HEAD_BYTES} bytes")
 _TOO_MUCH = FaultError(Fault.UNAVAILABLE, "too many large requests at once; try again")
-
-App = Callable[[Request], Awaitable[Response]]
-
-
-@dataclass(slots=True)
-class House:
-    """What all connections share.
-
-    Attributes:
-        app: answers requests.
-        max_body_bytes: of one request.
-        bodies: bytes of all bodies at once.
-        guest: the gate as the supervisor's guest; None where there is none.
-        connections: that are open.
-    """
-
-    app: App
-    max_body_bytes: int
-    bodies: Budget
-    guest: Guest | None
-    connections: set["Connection"]
 
 
 class Connection(asyncio.Protocol):
@@ -69,10 +47,12 @@ class Connection(asyncio.Protocol):
         self._taken_bytes = self._sent_bytes = 0
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Request] = deque()
-        self._answering: asyncio.Task[None] | None = None
+        self._ride = house.quick(self) if house.quick is not None else None
+        self._answering: asyncio.Task[None] | Ride | None = None
         self._answered: Request | None = None  # the one that is being answered
         self._refused = False  # what still comes in is dropped
         self._client_has_ended = False
+        self.gone = False  # it has ended, or is not there any more
         self._receiving_since: float | None = None
         self._stuck_since: float | None = None  # the client does not read its answer
         self.idle_since = time.monotonic()
@@ -108,6 +88,7 @@ class Connection(asyncio.Protocol):
         self._release(self._held_bytes)
 
     def _gone(self) -> None:
+        self.gone = True
         for request in (*self._waiting, self._answered):
             if request is not None:
                 request.gone = True
@@ -123,6 +104,11 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse what came, and begin to answer when a request is whole."""
         self._taken_bytes += len(data)
+        between = self._answering is None and self._receiving_since is None
+        between = between and not (self._waiting or self._tail or self._refused)
+        if between and self._ride is not None and self._ride.begin(data):
+            self._answering = self._ride
+            return
         while data and not self._refused:
             if self._chunked is not None:
                 data = self._feed_chunks(self._chunked, data)
@@ -232,7 +218,7 @@ class Connection(asyncio.Protocol):
         request.keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
         self._in_head = False
         if self._fault is None:
-            self._fault = _objection(self._parser.get_http_version(), headers)
+            self._fault = objection(self._parser.get_http_version(), headers)
         if self._fault is None:
             length = int(headers.get(b"content-length", b"0"))
             if length > self._house.max_body_bytes:
@@ -250,8 +236,7 @@ class Connection(asyncio.Protocol):
         """Part of the body has come."""
         if self._refused:
             return
-        if self._house.bodies.try_to_take(len(body)):
-            self._held_bytes += len(body)
+        if self.hold(len(body)):
             self._body.append(body)
         else:
             self._refuse(_TOO_MUCH)
@@ -266,6 +251,7 @@ class Connection(asyncio.Protocol):
         self._body_left = 0
         self._body = []
         self._enqueue(self._request)
+        self._request = Request()  # it may be long until the next: nothing holds this one's body
 
     # The answers.
 
@@ -282,6 +268,13 @@ class Connection(asyncio.Protocol):
             self._request.received_at = time.monotonic()
             self._enqueue(self._request)
 
+    def hold(self, count: int) -> bool:
+        """Take so many bytes of a body, if all bodies leave as much."""
+        if not self._house.bodies.try_to_take(count):
+            return False
+        self._held_bytes += count
+        return True
+
     def _release(self, count: int) -> None:
         self._held_bytes -= count
         self._house.bodies.give_back(count)
@@ -296,15 +289,15 @@ class Connection(asyncio.Protocol):
 
     def _begin_to_answer(self) -> None:
         if self._waiting and self._idle():
-            self._answering = _started(self._answer())
-            if self._answering.done():
+            self._answering = answering = _started(self._answer())
+            if answering.done():
                 self._answering = None
 
     async def _answer(self) -> None:
         close = False
         while self._waiting and not close:
             self._answered = request = self._waiting.popleft()
-            response = await self._house.app(request)
+            response = await (request.app or self._house.app)(request)
             self._answered = None
             if self._transport.is_closing():
                 return
@@ -316,6 +309,27 @@ class Connection(asyncio.Protocol):
         self.idle_since = time.monotonic()
         if close or self._refused:
             self._close()
+
+    def finish(self, count: int, answer: bytes) -> None:
+        """The quicker way has led to an answer, to a request with so many bytes of body."""
+        if self._transport.is_closing():
+            return
+        self._release(count)
+        self._write(answer)
+        self._answering = None
+        self.idle_since = time.monotonic()
+        if self._waiting:
+            self._transport.resume_reading()
+            self._begin_to_answer()
+        elif self._refused:
+            self._close()
+
+    def go_on(self, request: Request) -> None:
+        """It has not: the request is answered as others are."""
+        request.gone = self.gone
+        self._waiting.appendleft(request)
+        self._answering = None
+        self._begin_to_answer()
 
     def _write(self, data: bytes) -> None:
         """Send; before, tell the supervisor how it can see whether an answer is owed."""
@@ -365,24 +379,3 @@ def _started(work: Coroutine[object, object, None]) -> asyncio.Task[None]:
     if sys.version_info >= (3, 12):
         return asyncio.Task(work, loop=loop, eager_start=True)
     return loop.create_task(work)
-
-
-def _objection(http_version: str, headers: dict[bytes, bytes]) -> FaultError | None:
-    """What must not be guessed: where the body ends, for whom it is, how it is packed."""
-    sentence = None
-    if b"transfer-encoding" in headers:
-        if b"content-length" in headers:
-            sentence = "both content-length and transfer-encoding"
-        elif headers[b"transfer-encoding"].lower() != b"chunked":
-            sentence = "the only transfer-encoding is chunked"
-    if http_version not in ("1.0", "1.1"):
-        sentence = "the version of HTTP must be 1.1"
-    if http_version == "1.1" and b"host" not in headers:
-        sentence = "no host header"
-    if headers.get(b"expect", b"100-continue").lower() != b"100-continue":
-        sentence = "the only expectation is 100-continue"
-    if sentence is not None:
-        return FaultError(Fault.BAD_REQUEST, sentence)
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        return FaultError(Fault.UNSUPPORTED_MEDIA_TYPE, "send the body without content-encoding")
-    return None

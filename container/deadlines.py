@@ -4,32 +4,50 @@ import asyncio
 import math
 import time
 from types import TracebackType
+from typing import Protocol
 
 LOOK_SECONDS = 0.1  # how often they are looked at, and how late one may be
 
 
+class Timed(Protocol):
+    """What has a deadline."""
+
+    until: float  # time.monotonic()
+
+    def end(self) -> None:
+        """Its time is over."""
+
+
 class Deadlines:
-    """All that are open."""
+    """All that are open.
+
+    Attributes:
+        open: these; what is added is ended, if it is not discarded before.
+        cut: all are ended, and so is all that comes.
+    """
 
     def __init__(self) -> None:
-        self._open: set[Deadline] = set()
-        self.cut = False  # short: everyone's time is over
+        self.open: set[Timed] = set()
+        self.cut = False
 
     def within(self, seconds: float) -> "Deadline":
         """A block (``with``) whose awaiting ends after so long with TimeoutError."""
-        return Deadline(self._open, -math.inf if self.cut else time.monotonic() + seconds)
+        return Deadline(self.open, -math.inf if self.cut else time.monotonic() + seconds)
 
     def look(self) -> None:
         """End those whose time is over; to be called every ``LOOK_SECONDS``."""
         now = time.monotonic()
-        for deadline in [one for one in self._open if one.until < now]:
-            deadline.end()
+        self._end([one for one in self.open if one.until < now])
 
     def cut_short(self) -> None:
         """End all of them, and all that come."""
         self.cut = True
-        for deadline in list(self._open):
-            deadline.end()
+        self._end(list(self.open))
+
+    def _end(self, those: list[Timed]) -> None:
+        for one in those:
+            if one in self.open:  # the end of another may have been its end
+                one.end()
 
 
 class Deadline:
@@ -37,7 +55,7 @@ class Deadline:
 
     __slots__ = ("_ended", "_open", "_task", "until")
 
-    def __init__(self, others: "set[Deadline]", until: float) -> None:
+    def __init__(self, others: set[Timed], until: float) -> None:
         self._open = others
         self.until = until  # time.monotonic()
         self._ended = False

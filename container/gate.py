@@ -14,12 +14,14 @@ import uvloop
 
 from container import log, mms, resources
 from container.access import sentence_of
-from container.api import SINGLE, Api
+from container.api import Api
 from container.budget import Budget
-from container.connection import Connection, House
+from container.connection import Connection
 from container.deadlines import LOOK_SECONDS
+from container.house import House
 from container.journal import Journal
 from container.keeper import Guest, Ledger, most_connections
+from container.models import SINGLE
 from container.settings import Settings
 from container.shards import Shard
 
@@ -67,14 +69,14 @@ class Gate:
         self._shards = [Shard(n, socket_path, settings, large) for n in range(settings.shards)]
         journal = Journal(self._run / "models.journal")
         self._api = Api(settings, self._shards, journal)
-        await self._api.restore(journal)
+        await self._api.restore()
         stop: asyncio.Future[int] = loop.create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, stop)
         guest = self._new_guest(channel, ledger)
         largest = settings.max_request_bytes
         bodies = Budget(max(resources.memory_bytes() // _BODY_SHARE, _LARGE_BODIES * largest))
-        house = House(self._api, largest, bodies, guest, self._connections)
+        house = House(self._api, largest, bodies, guest, self._connections, self._api.quick)
         loop.add_reader(channel, self._let_in, house, guest)
         work = [self._sweep(), self._look(), self._start(stop)]
         if settings.emf:
@@ -158,7 +160,7 @@ class Gate:
         root = self._settings.model_root
         if self._api.has(SINGLE):  # an earlier gate has loaded it
             return
-        answer = await self._api.load(SINGLE, str(root), root)
+        answer = await self._api.load(SINGLE, str(root), str(root))
         if answer.status != 200:
             raise RuntimeError(f"the model in {root} cannot be served: {sentence_of(answer.body)}")
 

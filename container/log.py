@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 _KEPT_LINES = 10_000
+_AT_ONCE_LINES = 100  # are written at once, so that no request waits for more of them
 _PIPE_BYTES = 4096  # what a pipe that can be written to takes at once, whole (PIPE_BUF)
 _VALUE_CHARACTERS = 1000  # of a text in a line, at most
 
@@ -30,10 +31,13 @@ def log(event: str, **details: object) -> None:
 
 
 def say(line: Line) -> None:
-    """Keep a line, whole, for the next ``flush``."""
+    """Keep a line, whole, for the next ``flush``; when there are many, that is now."""
     global _dropped
-    if len(_lines) < _KEPT_LINES:
+    count = len(_lines)
+    if count < _KEPT_LINES:
         _lines.append(line)
+        if count % _AT_ONCE_LINES == _AT_ONCE_LINES - 1:
+            flush()
     else:
         _dropped += 1
 

@@ -1,5 +1,6 @@
 """What goes in and out of the gate: one request, one answer."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -22,6 +23,7 @@ class Request:
         sent_at: when it went to a shard; 0 if it did not.
         answered_at: when the shard's answer was here; 0 if it was not.
         gone: the client has sent the end of its connection, and perhaps does not wait any more.
+        app: answers it, where that is not who answers all requests.
     """
 
     method: bytes = b""
@@ -34,6 +36,7 @@ class Request:
     sent_at: float = 0.0
     answered_at: float = 0.0
     gone: bool = False
+    app: "Callable[[Request], Awaitable[Response]] | None" = None
 
 
 @dataclass(slots=True)

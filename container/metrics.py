@@ -32,7 +32,7 @@ class Counts:
     faults: Counter[str] = field(default_factory=Counter)  # by the type of the error
     seconds: float = 0.0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
-    new: list[float] = field(default_factory=list)  # milliseconds since the last embedded line
+    new: list[float] = field(default_factory=list)  # seconds of each since the last embedded line
     reported: tuple[int, int, int] = (0, 0, 0)  # loads, invocations, faults until then
 
     def observe(self, seconds: float) -> None:
@@ -41,7 +41,7 @@ class Counts:
         self.seconds += seconds
         self.buckets[bisect.bisect_left(BOUNDS, seconds)] += 1
         if len(self.new) < _MOST_SAMPLES:
-            self.new.append(round(seconds * 1000, 3))
+            self.new.append(seconds)
 
 
 class Metrics:
@@ -115,7 +115,8 @@ class Metrics:
             )
             if not (loads or invocations or faults):
                 continue
-            counts.reported, latency = total, counts.new
+            counts.reported = total
+            latency = [round(seconds * 1000, 3) for seconds in counts.new]
             counts.new = []
             values: dict[str, object] = {"Loads": loads, "Errors": faults}
             values |= {"Invocations": invocations, **({"Latency": latency} if latency else {})}

@@ -1,16 +1,23 @@
-"""The gate's register of models: what is loaded, where, and in which state of its life."""
+"""The gate's register of models: what is loaded, where, and in which state of its life.
+
+There may be a million of them, and each takes memory that no model can have: what few models need
+is made when one needs it.
+"""
 
 import asyncio
-import bisect
 import enum
+import gc
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import quote
+
+from sortedcontainers import SortedList
 
 from container.journal import Entry, Journal
 from container.shards import Shard
 
+SINGLE = "model"  # the name of the one model of an endpoint that is not multi-model
 PAGE = 100  # models a page of the listing, at most and by default
+_FREEZE_MODELS = 10_000  # new ones, after which the collector is told to look at them no more
 
 
 class State(enum.Enum):
@@ -22,27 +29,62 @@ class State(enum.Enum):
 
 
 @dataclass(slots=True, eq=False)
-class Model:
-    """One model as the gate knows it."""
+class Trouble:
+    """Of a model that a worker has died with."""
 
-    name: str
-    url: str
-    directory: Path
-    shard: Shard
-    state: State = State.LOADING
-    load_is_over: bool = False  # however it ended
-    in_flight: int = 0
-    loads: int = 0  # again, since its worker had it no more
     crashes: int = 0  # of processes with nothing but a request to this model in them
     trials: int = 0  # of requests that such a process is given, since the worker died with them
     apart: asyncio.Lock = field(default_factory=asyncio.Lock)  # one of them at a time
     rest_until: float = 0.0  # after a crash it is asked no more before this (time.monotonic())
-    target: str = ""  # the name that the platform's clients know, for logs and metrics
-    key: bytes = field(init=False)  # the name as a header can carry it
-    _waiters: list[asyncio.Future[None]] | None = None
 
-    def __post_init__(self) -> None:
-        self.key = quote(self.name, safe="").encode()
+
+class Model:
+    """One model as the gate knows it.
+
+    Args:
+        name: of the model.
+        url: as the platform gave it.
+        directory: what the url means, with links resolved.
+        shard: that it is on.
+    """
+
+    __slots__ = (
+        "_directory",
+        "_waiters",
+        "in_flight",
+        "load_is_over",
+        "loads",
+        "name",
+        "shard",
+        "state",
+        "target",
+        "trouble",
+        "url",
+    )
+
+    def __init__(self, name: str, url: str, directory: str, shard: Shard) -> None:
+        self.name = name
+        self.url = url
+        self._directory = None if directory == url else directory
+        self.shard = shard
+        self.state = State.LOADING
+        self.load_is_over = False  # however it ended
+        self.in_flight = 0
+        self.loads = 0  # again, since its worker had it no more
+        self.target = ""  # the name that the platform's clients know, for logs and metrics
+        self.trouble: Trouble | None = None
+        self._waiters: list[asyncio.Future[None]] | None = None
+
+    @property
+    def directory(self) -> str:
+        """Where its files are."""
+        return self.url if self._directory is None else self._directory
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it is asked in a process of its own."""
+        trouble = self.trouble
+        return trouble is not None and (trouble.crashes > 0 or trouble.trials > 0)
 
     async def changed(self) -> None:
         """Wait until something above has changed; look what, since it may be another thing."""
@@ -68,10 +110,46 @@ class Register:
     def __init__(self, journal: Journal | None = None) -> None:
         self._journal = journal
         self._models: dict[str, Model] = {}
-        self._names: list[str] = []
+        self._names: SortedList[str] = SortedList()
+        self._unfrozen = 0
+        if journal is not None:
+            journal.keeps(self._entries_now)
 
     def __len__(self) -> int:
         return len(self._models)
+
+    def restore(self, shards: list[Shard]) -> list[Model]:
+        """Take over what the journal says of an earlier gate's models.
+
+        Returns:
+            Those that it had only begun to load or to unload; they are not taken over.
+        """
+        if self._journal is None:
+            return []
+        collects = gc.isenabled()
+        gc.disable()  # it would look at all of them each time that there are a quarter more
+        begun: dict[str, Entry] = {}
+        for event in self._journal.entries():
+            name = event.name
+            self._models.pop(name, None)
+            begun.pop(name, None)
+            if not isinstance(event, Entry):
+                continue
+            if not event.ready:
+                begun[name] = event
+                continue
+            self._models[name] = model = _model(event, shards)
+            model.load_is_over = True
+            model.state = State.READY
+        for model in self._models.values():
+            model.shard.models += 1
+        self._names.update(self._models)
+        for name in begun:
+            self._journal.forget(name, len(self._models))
+        _freeze()
+        if collects:
+            gc.enable()
+        return [_model(entry, shards) for entry in begun.values()]
 
     def set_state(self, model: Model, state: State) -> None:
         """A model of the register goes on to its next state."""
@@ -80,9 +158,14 @@ class Register:
 
     def _note(self, model: Model) -> None:
         if self._journal is not None:
-            url, directory = model.url, str(model.directory)
-            ready = model.state is State.READY
-            self._journal.note(Entry(model.name, url, directory, model.shard.number, ready))
+            self._journal.note(_entry(model), len(self._models))
+
+    def _entries_now(self) -> Iterator[Entry]:
+        """All as they are when it is their turn; who comes or goes meanwhile may be among them."""
+        for name in list(self._models):
+            model = self._models.get(name)
+            if model is not None:
+                yield _entry(model)
 
     def get(self, name: str) -> Model | None:
         """The model of that name, in whatever state."""
@@ -91,18 +174,22 @@ class Register:
     def add(self, model: Model) -> None:
         """Take a model in."""
         self._models[model.name] = model
-        bisect.insort(self._names, model.name)
+        self._names.add(model.name)
         model.shard.models += 1
         self._note(model)
+        self._unfrozen += 1
+        if self._unfrozen >= _FREEZE_MODELS:
+            self._unfrozen = 0
+            _freeze()
 
     def remove(self, model: Model) -> None:
         """Let a model go, once."""
         if self._models.get(model.name) is model:
             del self._models[model.name]
-            del self._names[bisect.bisect_left(self._names, model.name)]
+            self._names.remove(model.name)
             model.shard.models -= 1
             if self._journal is not None:
-                self._journal.forget(model.name)
+                self._journal.forget(model.name, len(self._models))
         model.notify()
 
     def page(self, limit: str, token: str) -> dict[str, object]:
@@ -121,3 +208,24 @@ class Register:
         if start + size < len(self._names):
             return {"nextPageToken": str(start + size), "models": models}
         return {"models": models}
+
+
+def _model(entry: Entry, shards: list[Shard]) -> Model:
+    shard = shards[entry.shard % len(shards)]
+    return Model(entry.name, entry.url, entry.directory or entry.url, shard)
+
+
+def _entry(model: Model) -> Entry:
+    ready = model.state is State.READY
+    directory = "" if model.directory == model.url else model.directory
+    return Entry(model.name, model.url, directory, model.shard.number, ready)
+
+
+def _freeze() -> None:
+    """Collect what is new, and let the collector pass over all that is left from now on.
+
+    With a million models each full collection would stop the gate for as long as it takes to look
+    at them, and models are no garbage: they end when they are let go.
+    """
+    gc.collect()
+    gc.freeze()

@@ -17,7 +17,7 @@ class LoadRequest(NamedTuple):
 
     name: str
     url: str
-    directory: Path
+    directory: str
 
 
 def read_load_request(body: bytes, model_root: Path) -> LoadRequest:
@@ -62,19 +62,16 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_url(url: str, model_root: Path) -> Path:
+def check_url(url: str, model_root: Path) -> str:
     """Return the directory that ``url`` means, with links resolved.
 
     Raises:
         FaultError: 400 when it is not below the model root, in the same words whether or not it
             exists; 404 when it would be and does not exist.
     """
-    outside = _bad(f"the url must be a directory below the model root {model_root}")
-    if not url.startswith("/") or "\0" in url:
-        raise outside
-    directory = _resolved(url)
+    directory = _resolved(url) if url.startswith("/") and "\0" not in url else ""
     if not directory.startswith(f"{_resolved(str(model_root)).rstrip('/')}/"):
-        raise outside
+        raise _bad(f"the url must be a directory below the model root {model_root}")
     try:
         mode = os.stat(directory).st_mode  # noqa: PTH116  # a Path costs as much as all the rest
     except OSError as error:
@@ -83,7 +80,7 @@ def check_url(url: str, model_root: Path) -> Path:
         raise FaultError(Fault.MODEL_NOT_FOUND, f"Model not found: {reason}: {url}") from None
     if not stat.S_ISDIR(mode):
         raise _bad(f"the url must be a directory with an unpacked model, not a file: {url}")
-    return Path(directory)
+    return directory
 
 
 def _resolved(path: str) -> str:

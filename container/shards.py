@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import json
+import os
 import time
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote_from_bytes, urlencode
+from urllib.parse import urlencode
 
+from container import envelope
 from container.budget import Budget
 from container.faults import Fault, FaultError
 from container.log import log
@@ -16,25 +18,14 @@ from container.settings import Settings
 from container.upstream import Pool, Reply
 
 HANDLER = "handler.service:handle"
-MAX_PASSED_ON_BYTES = 1024  # of one header; as much as the platform takes
 _RETRY_SECONDS = 0.01
 _LONGEST_RETRY_SECONDS = 5.0
 _FIRST_PATIENCE_SECONDS, _PATIENCE_SECONDS = 20.0, 5.0  # with MMS that starts a worker
 _STARTS = 3  # that may fail, one after another, before the first that does not
 _SETTLE_SECONDS = 0.05  # after a loss, for the end of a worker to be noticed too
-_ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
-_PASSED_ON = (
-    (b"content-type", b"mme-content-type"),
-    (b"accept", b"accept"),
-    (_ATTRIBUTES, b"mme-attributes"),
-)
-_MESSAGE = (
-    b"POST /predictions/SHARD HTTP/1.1\r\nContent-Type: application/octet-stream\r\n"
-    b"Content-Length: %d\r\nmme-operation: %b\r\nmme-model: %b\r\nmme-until: %.3f\r\n%b\r\n%b"
-)
 _MARK = b"mme "
 _LOST = 599  # the worker's parent says that the worker died with the request inside
-_SMALL_BYTES = 64 * 1024  # bodies that are not counted: not all lanes together hold a large one
+SMALL_BYTES = 64 * 1024  # bodies that are not counted: not all lanes together hold a large one
 _LANES_FOR_LOADS = 4  # one of so many may have a load in it: the others stay for invocations
 
 
@@ -78,13 +69,13 @@ class Shard:
         self.serving = asyncio.Event()
         self._lanes = settings.lanes
         self._load_seconds = settings.load_deadline_seconds
-        self._pool = Pool(socket_path, settings.lanes)
+        self.pool = Pool(socket_path, settings.lanes)
         self._patience = _FIRST_PATIENCE_SECONDS
         self._life = socket_path.parent / f"{self.name}.life"
         self._bodies = bodies or Budget(2**62)
         self._attempts = asyncio.Semaphore(max(1, settings.lanes // _LANES_FOR_LOADS))
         self._loads = asyncio.Semaphore(max(1, settings.lanes // _LANES_FOR_LOADS))
-        self._message = _MESSAGE.replace(b"SHARD", self.name.encode())
+        self.head = envelope.HEAD % self.name.encode()
 
     async def keep(self, home: Path) -> None:
         """Have MMS serve this shard, and again whenever MMS or the shard's worker has died.
@@ -110,7 +101,7 @@ class Shard:
             await watched
             self.serving.clear()
             log("shard lost", shard=self.name)
-            self._pool.abort()
+            self.pool.abort()
             await self._unregister()
 
     async def _register(self, home: Path) -> None:
@@ -142,13 +133,13 @@ class Shard:
         while True:
             try:
                 async with asyncio.timeout(self._patience):
-                    return await self._pool.ask(request)
+                    return await self.pool.ask(request)
             except ConnectionError:
                 await asyncio.sleep(_RETRY_SECONDS)
             except TimeoutError:
                 log("hangs", part="MMS", shard=self.name, seconds=self._patience)
                 self._patience *= 2
-                self._pool.kill_server()
+                self.pool.kill_server()
 
     async def _watch(self) -> "asyncio.Future[object]":
         """What is done when the worker's parent ends: its end of a connection is closed then.
@@ -166,11 +157,11 @@ class Shard:
 
         return asyncio.ensure_future(end())
 
-    async def load(self, key: bytes, directory: Path, until: float = 0) -> Answer:
+    async def load(self, name: str, directory: str, until: float = 0) -> Answer:
         """Have the worker load a model; it answers 200 also if it has it already.
 
         Args:
-            key: of the model.
+            name: of the model.
             directory: where its files are.
             until: ``time.monotonic()`` after which nobody waits; 0 is the longest load from now.
 
@@ -178,90 +169,80 @@ class Shard:
             LostError: the worker died.
         """
         async with self._loads:
-            headers = b"mme-directory: %b\r\n" % _quoted(directory)
-            return await self._call(b"load", key, b"", headers, until)
+            return await self._call(envelope.LOAD, name, until, directory=directory)
 
-    async def unload(self, key: bytes, until: float = 0) -> Answer:
+    async def unload(self, name: str, until: float = 0) -> Answer:
         """Have the worker drop a model; it answers 200 also if it does not have it.
 
         Raises:
             LostError: the worker died, and the model with it.
         """
-        return await self._call(b"unload", key, b"", b"", until)
+        return await self._call(envelope.UNLOAD, name, until)
 
-    async def invoke(self, key: bytes, request: Request, until: float = 0) -> Answer:
+    async def invoke(self, name: str, request: Request, until: float = 0) -> Answer:
         """Have the worker answer a client; 404 means that it does not have the model.
 
         Raises:
             LostError: the worker died.
         """
-        return await self._call(b"invoke", key, request.body, _passed_on(request), until, request)
+        return await self._call(envelope.INVOKE, name, until, request)
 
     async def attempt(
-        self, key: bytes, directory: Path, request: Request, until: float = 0
+        self, name: str, directory: str, request: Request, until: float = 0
     ) -> Answer:
         """Have a client answered in a process of its own, which nobody else is in.
 
         Raises:
             LostError: the worker died, which is not to do with this request.
         """
-        headers = b"mme-directory: %b\r\n%b" % (_quoted(directory), _passed_on(request))
         async with self._attempts:
-            return await self._call(b"try", key, request.body, headers, until, request)
+            return await self._call(envelope.TRY, name, until, request, directory)
 
     async def _call(
         self,
         operation: bytes,
-        key: bytes,
-        body: bytes,
-        headers: bytes,
+        name: str,
         until: float,
         request: Request | None = None,
+        directory: str = "",
     ) -> Answer:
         """One request through MMS, for as long as the caller waits."""
+        texts = envelope.passed_on(request.headers) if request is not None else envelope.NOTHING
         if not self.serving.is_set():
             await self.serving.wait()
         until = until or time.monotonic() + self._load_seconds
-        message = self._message % (len(body), operation, key, until, headers, body)
-        large = len(body) if len(body) > _SMALL_BYTES else 0
+        body = request.body if request is not None else b""
+        message = envelope.seal(
+            self.head, operation, until, name.encode(), texts, os.fsencode(directory), body
+        )
+        large = len(body) if len(body) > SMALL_BYTES else 0
         if large:
             await self._bodies.take(large)
         self.in_flight += 1
         try:
-            reply = await self._pool.ask(message, request)
+            reply = await self.pool.ask(message, request)
         except ConnectionError as error:
-            await asyncio.sleep(_SETTLE_SECONDS)
-            raise LostError(f"the model server has gone ({error})", inside=False) from None
+            raise await lost(error) from None
         finally:
             self.in_flight -= 1
             if large:
                 self._bodies.give_back(large)
-        return _answer_of(reply)
+        return answer_of(reply)
 
 
-def _quoted(directory: Path) -> bytes:
-    return quote_from_bytes(str(directory).encode("utf-8", "surrogateescape"), "/").encode()
+async def lost(error: ConnectionError) -> LostError:
+    """What has become of a request whose connection to MMS has ended."""
+    await asyncio.sleep(_SETTLE_SECONDS)
+    return LostError(f"the model server has gone ({error})", inside=False)
 
 
-def _passed_on(request: Request) -> bytes:
-    """The client's headers that the worker needs; MMS takes 8 KiB of headers in all."""
-    passed = b""
-    for theirs, ours in _PASSED_ON:
-        value = request.headers.get(theirs)
-        if value is None:
-            continue
-        if len(value) > MAX_PASSED_ON_BYTES:
-            sentence = f"{theirs.decode()} is over {MAX_PASSED_ON_BYTES} bytes"
-            raise FaultError(Fault.BAD_REQUEST, sentence)
-        if theirs == _ATTRIBUTES and not value.isascii():
-            sentence = f"{theirs.decode()} has characters that are not ASCII"
-            raise FaultError(Fault.BAD_REQUEST, sentence)
-        passed += b"%b: %b\r\n" % (ours, value)
-    return passed
+def answer_of(reply: Reply) -> Answer:
+    """Take the worker's status off the front of its body (handler.service puts it there).
 
-
-def _answer_of(reply: Reply) -> Answer:
-    """Take the worker's status off the front of its body (handler.service puts it there)."""
+    Raises:
+        LostError: the worker died with the request inside it.
+        FaultError: MMS has not passed the request on.
+    """
     if reply.status == 200 and reply.body.startswith(_MARK):
         end = reply.body.index(b"\n")
         status = int(reply.body[len(_MARK) : end])

@@ -68,7 +68,7 @@ class Spread:
 
     async def _widen(self, model: Model, hot: _Hot, shard: Shard) -> None:
         try:
-            answer = await shard.load(model.key, model.directory)
+            answer = await shard.load(model.name, model.directory)
             if answer.status == 200:
                 hot.shards.append(shard)
                 log("hot", model=model.name, shards=1 + len(hot.shards))
@@ -97,7 +97,7 @@ class Spread:
     async def _narrow(self, model: Model, hot: _Hot) -> None:
         """Take one shard from a model. A request that is on its way there is asked again."""
         try:
-            await hot.shards.pop().unload(model.key)
+            await hot.shards.pop().unload(model.name)
             log("not hot", model=model.name, shards=1 + len(hot.shards))
         except Exception as error:  # then it is gone with its process
             log("not hot", model=model.name, shards=1 + len(hot.shards), error=str(error))

@@ -10,18 +10,20 @@ import signal
 import socket
 import struct
 import time
+from collections import deque
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import httptools
 
 from container.faults import Fault, FaultError
+from container.heads import read_reply
 from container.messages import Request
 
 _CONTENT_TYPE_BYTES = len(b"content-type")  # looked at first, for there are six other headers
 _CONNECT_SECONDS = 1.0
 _WHO = struct.Struct("3i")  # process, user and group, as the kernel tells them of a peer
-_AT_ONCE_SECONDS = 0.001  # who has had to wait for longer may have been given up meanwhile
+AT_ONCE_SECONDS = 0.001  # who has had to wait for longer may have been given up meanwhile
 
 
 class Reply(NamedTuple):
@@ -32,17 +34,44 @@ class Reply(NamedTuple):
     body: bytes
 
 
-class Upstream(asyncio.Protocol):
-    """One connection to MMS."""
+def client_gone() -> FaultError:
+    """The fault of a client that went away while its request waited."""
+    return FaultError(Fault.CLIENT_GONE, "the client has left")
 
-    def __init__(self) -> None:
+
+class Listener(Protocol):
+    """Who has asked, and is told once."""
+
+    def answered(self, reply: Reply) -> None:
+        """Here is the answer."""
+
+    def lost(self, error: ConnectionError) -> None:
+        """There will be none."""
+
+
+class Upstream(asyncio.Protocol):
+    """One connection to MMS.
+
+    Args:
+        those: all that are open.
+    """
+
+    def __init__(self, those: "set[Upstream]") -> None:
         self.usable = True
-        self._loop = asyncio.get_running_loop()
-        self._reply: asyncio.Future[Reply] | None = None
+        self._those = those
+        self._listener: Listener | None = None
+        self._parser: httptools.HttpResponseParser | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(0)  # so that what is written goes out at once
+        self._those.add(self)
+
+    def send(self, request: bytes, listener: Listener) -> None:
+        """Send one request, and tell the listener when it is answered."""
+        self._listener = listener
+        self._transport.write(request)
 
     async def ask(self, request: bytes) -> Reply:
         """Send one request and wait for its answer.
@@ -50,25 +79,35 @@ class Upstream(asyncio.Protocol):
         Raises:
             ConnectionError: MMS closed the connection, or sent what is not HTTP.
         """
-        self._reply = self._loop.create_future()
-        self._parser = httptools.HttpResponseParser(self)
-        self._content_type = b""
-        self._body: list[bytes] = []
-        self._transport.write(request)
-        return await self._reply
+        waiter = _Waiter()
+        self.send(request, waiter)
+        return await waiter.reply
 
     def abort(self) -> None:
         """Give the connection up: whatever still comes on it belongs to nobody."""
         self.usable = False
         self._transport.abort()
 
+    def forsake(self) -> None:
+        """Give it up, and hear no more of what was asked."""
+        self._listener = None
+        self.abort()
+
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
+        """Parse what came; most answers come whole, and as one expects."""
+        if self._parser is None:
+            plain = read_reply(data)
+            if plain is not None:
+                self._tell(Reply(200, *plain))
+                return
+            self._parser = httptools.HttpResponseParser(self)
+            self._content_type = b""
+            self._body: list[bytes] = []
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._fail(ConnectionError(f"not an HTTP response: {error}"))
             self.abort()
+            self._fail(ConnectionError(f"not an HTTP response: {error}"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep the one header that matters."""
@@ -81,19 +120,67 @@ class Upstream(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The answer is whole."""
-        self.usable = self.usable and self._parser.should_keep_alive()
-        if self._reply is not None and not self._reply.done():
+        parser, self._parser = self._parser, None
+        if parser is not None:
+            self.usable = self.usable and parser.should_keep_alive()
             body = b"".join(self._body)
-            self._reply.set_result(Reply(self._parser.get_status_code(), self._content_type, body))
+            self._tell(Reply(parser.get_status_code(), self._content_type, body))
+
+    def _tell(self, reply: Reply) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.answered(reply)
+        else:
+            self.abort()  # nobody has asked
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what was asked and not answered."""
         self.usable = False
+        self._those.discard(self)
         self._fail(ConnectionError(str(exc or "MMS closed the connection")))
 
     def _fail(self, error: ConnectionError) -> None:
-        if self._reply is not None and not self._reply.done():
-            self._reply.set_exception(error)
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.lost(error)
+
+
+class _Waiter:
+    """Waits for an answer."""
+
+    def __init__(self) -> None:
+        self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def answered(self, reply: Reply) -> None:
+        """Here it is."""
+        if not self.reply.done():
+            self.reply.set_result(reply)
+
+    def lost(self, error: ConnectionError) -> None:
+        """There will be none."""
+        if not self.reply.done():
+            self.reply.set_exception(error)
+
+
+class Waiting(Protocol):
+    """Who waits for a connection."""
+
+    def take(self) -> bool:
+        """It is their turn; whether they take it, and will give it back."""
+
+
+class _Turn:
+    """Who waits in a coroutine."""
+
+    def __init__(self) -> None:
+        self.come: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def take(self) -> bool:
+        """Wake up, if that is still wanted."""
+        if self.come.done():
+            return False
+        self.come.set_result(None)
+        return True
 
 
 class Pool:
@@ -101,9 +188,11 @@ class Pool:
 
     def __init__(self, socket_path: Path, size: int) -> None:
         self._socket_path = str(socket_path)
-        self._free = asyncio.Semaphore(size)
+        self._free = size  # of connections, open or not
+        self.waiting: deque[Waiting] = deque()
         self._idle: list[Upstream] = []
-        self._busy: set[Upstream] = set()
+        self._open: set[Upstream] = set()
+        self._epoch = 0  # up each time that all are closed
 
     async def ask(self, message: bytes, client: Request | None = None) -> Reply:
         """Send one request on a free connection; who waits too long cancels.
@@ -116,28 +205,76 @@ class Pool:
             ConnectionError: MMS is not there, or went away before it answered.
             FaultError: the client went away while its request waited.
         """
-        asked_at = time.monotonic()
-        async with self._free:
+        asked_at, epoch = time.monotonic(), self._epoch
+        await self._take()
+        try:
+            self._check(epoch)
             if client is not None:
                 client.sent_at = time.monotonic()
-                if client.gone and client.sent_at > asked_at + _AT_ONCE_SECONDS:
-                    raise FaultError(Fault.CLIENT_GONE, "the client has left")
-            upstream = self._idle_one() or await self._connect()
-            self._busy.add(upstream)
+                if client.gone and client.sent_at > asked_at + AT_ONCE_SECONDS:
+                    raise client_gone()
+            upstream = self.idle_one() or await self._connect()
             try:
+                self._check(epoch)
                 reply = await upstream.ask(message)
             except BaseException:  # a cancelled request too: its answer must reach nobody else
                 upstream.abort()
                 raise
-            finally:
-                self._busy.discard(upstream)
             if client is not None:
                 client.answered_at = time.monotonic()
             if upstream.usable:
                 self._idle.append(upstream)
             return reply
+        finally:
+            self._next()
 
-    def _idle_one(self) -> Upstream | None:
+    def _check(self, epoch: int) -> None:
+        """Who asked before all were closed asks nobody now: MMS would keep the request."""
+        if epoch != self._epoch:
+            raise ConnectionError("it was given up meanwhile")
+
+    async def _take(self) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        turn = _Turn()
+        self.waiting.append(turn)
+        try:
+            await turn.come
+        except asyncio.CancelledError:
+            if turn.come.done() and not turn.come.cancelled():
+                self._next()
+            raise
+
+    def _next(self) -> None:
+        """One is free: it goes to who has waited longest."""
+        while self.waiting:
+            if self.waiting.popleft().take():
+                return
+        self._free += 1
+
+    @property
+    def is_full(self) -> bool:
+        """Whether none is free, so that one has to wait."""
+        return not self._free
+
+    def take_now(self) -> Upstream | None:
+        """A connection, to be given back, if one is open and free."""
+        if not self._free:
+            return None
+        upstream = self.idle_one()
+        if upstream is not None:
+            self._free -= 1
+        return upstream
+
+    def give_back(self, upstream: Upstream) -> None:
+        """It is free again, if it can still be used."""
+        if upstream.usable:
+            self._idle.append(upstream)
+        self._next()
+
+    def idle_one(self) -> Upstream | None:
+        """An open connection for whose turn it is; None if there is none."""
         while self._idle:
             upstream = self._idle.pop()
             if upstream.usable:
@@ -147,7 +284,9 @@ class Pool:
     async def _connect(self) -> Upstream:
         loop = asyncio.get_running_loop()
         try:
-            _, upstream = await loop.create_unix_connection(Upstream, self._socket_path)
+            _, upstream = await loop.create_unix_connection(
+                lambda: Upstream(self._open), self._socket_path
+            )
         except OSError as error:
             raise ConnectionError(f"MMS is not there: {error}") from error
         return upstream
@@ -161,8 +300,8 @@ class Pool:
             os.kill(_WHO.unpack(who)[0], signal.SIGKILL)
 
     def abort(self) -> None:
-        """Close all connections: what waits for an answer gets none."""
-        while self._idle:
-            self._idle.pop().abort()
-        for upstream in tuple(self._busy):
+        """Close all connections: who waits, for an answer or for a turn, gets none."""
+        self._epoch += 1
+        self._idle.clear()
+        for upstream in tuple(self._open):
             upstream.abort()
