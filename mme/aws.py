@@ -52,19 +52,22 @@ class Aws:
         if chosen is None:
             raise CommandError("no region: give --region, or set AWS_REGION")
         self.region = str(chosen)
+        self._clients: dict[tuple[str, int], Any] = {}
 
-    @functools.cache  # noqa: B019  # there is one of us in a process
     def client(self, service: str, attempts: int = ATTEMPTS) -> Any:
         """The client of a service; it tries so many times where AWS asks for slower.
 
         Raises:
             CommandError: AWS_ENDPOINT_URL is none.
         """
-        config = Config(max_pool_connections=CONNECTIONS)
-        if self._core.get_config_variable("max_attempts") is None:
-            retries = {"mode": "standard", "total_max_attempts": attempts}
-            config = config.merge(Config(retries=retries))
-        return self._make(service, config)
+        key = service, attempts
+        if key not in self._clients:
+            config = Config(max_pool_connections=CONNECTIONS)
+            if self._core.get_config_variable("max_attempts") is None:
+                retries = {"mode": "standard", "total_max_attempts": attempts}
+                config = config.merge(Config(retries=retries))
+            self._clients[key] = self._make(service, config)
+        return self._clients[key]
 
     def _make(self, service: str, config: Config) -> Any:
         try:

@@ -53,17 +53,21 @@ def run(args: argparse.Namespace) -> int:
         *("train", str(data / "houses.csv"), "--by", "city", "--target", "PRICE"),
         *("--out", str(models)),
     )
-    _say(f"$ MME_MODEL_ROOT={root} mme serve")
-    container = ServeProcess(root.resolve())
+    log = work / "serve.log"
+    _say(f"$ MME_MODEL_ROOT={root} mme serve > {log} 2>&1")
+    with log.open("wb") as written:
+        container = ServeProcess(root.resolve(), log=written)
     try:
         container.wait_healthy()
         visits = _visit_all(container.client, models, root.resolve())
         _say(_table(visits))
         _unload_all(container.client)
+    except RuntimeError as error:
+        raise CommandError(f"{error}; its log: {log}", status=1) from None
     finally:
         status, _ = container.stop()
     if status != 0:
-        raise CommandError(f"the container ended with {status}", status=1)
+        raise CommandError(f"the container ended with {status}; its log: {log}", status=1)
     _say(f"The container has stopped cleanly. All of it took {time.monotonic() - begun:.1f} s.")
     return 0
 

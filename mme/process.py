@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from mme.client import Client
 from mme.local.containers import tied
@@ -24,11 +25,11 @@ class ServeProcess:
     Args:
         root: the model root.
         environ: settings beside those of this process; a port is found where none is given.
-        capture: keep what it writes for ``stop`` to return, instead of passing it on.
+        log: a file for what it writes; without one, ``stop`` returns that.
     """
 
     def __init__(
-        self, root: Path, environ: Mapping[str, str] | None = None, *, capture: bool = False
+        self, root: Path, environ: Mapping[str, str] | None = None, log: IO[bytes] | None = None
     ) -> None:
         settings = {"SAGEMAKER_BIND_TO_PORT": str(free_port()), "MME_MODEL_ROOT": str(root)}
         settings |= environ or {}
@@ -37,8 +38,8 @@ class ServeProcess:
         self.client = Client("127.0.0.1", self.port)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mme", "serve"],
-            stdout=subprocess.PIPE if capture else None,
-            stderr=subprocess.STDOUT if capture else None,
+            stdout=subprocess.PIPE if log is None else log,
+            stderr=subprocess.STDOUT,
             text=True,
             env=os.environ | settings,
         )
@@ -58,7 +59,7 @@ class ServeProcess:
             time.sleep(_POLL_SECONDS)
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """Send a signal and wait for the end; the exit status, and what was captured.
+        """Send a signal and wait for the end; the exit status, and what it wrote.
 
         Raises:
             subprocess.TimeoutExpired: it did not end in time.

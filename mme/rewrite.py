@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from handler.errors import Fault, HandlerError
 from handler.formats import Format
 from handler.kinds import Kind
-from handler.model import load_model
+from handler.model import Part, load_model
 from handler.prepare import RUNTIME, Prepared
 from handler.traits import Traits
 from mme import facts
@@ -96,7 +96,7 @@ def check_same(name: str, before: Prepared, after: Prepared, asked: Floats) -> N
     one, two = (_known(prepared.traits) for prepared in (before, after))
     if one != two:
         _refuse(name, f"what is known of it changes: {one} to {two}")
-    models = [load_model([(name, side.data, side.traits)], 1) for side in (before, after)]
+    models = [load_model([Part(name, side.data, side.traits)], 1) for side in (before, after)]
     for kind in (Kind.VALUE, Kind.MARGIN):
         old, new = (model.predict(asked, kind) for model in models)
         if old.shape != new.shape or old.tobytes() != new.tobytes():

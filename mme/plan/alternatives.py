@@ -16,7 +16,7 @@ from mme.plan.trace import Trace
 MIB = 1024**2
 SERVERLESS_QUOTA = 50  # serverless endpoints an account may have in a region, unless AWS is asked
 _IDLE_SECONDS = 600.0  # assumed: AWS does not say after how long an idle one is cold again
-_START_MS = 711.0  # of this container, measured; what AWS takes before that is not known
+_START_MS = 786.0  # of this container, measured; what AWS takes before that is not known
 _BODY_BYTES = 100  # of a row and its answer, together
 _SPARE_MB = 128  # beside the container's base and its model
 _SECONDS_A_MONTH = 3600 * HOURS_A_MONTH

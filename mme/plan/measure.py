@@ -54,7 +54,7 @@ def measure(sample: Path, row: bytes | None = None) -> Measured:
     with tempfile.TemporaryDirectory(prefix="mme-plan-") as folder:
         root = Path(folder)
         size = _unpack(sample, root, 0)
-        container = ServeProcess(root, {"MME_ACCESS_LOG": "false"}, capture=True)
+        container = ServeProcess(root, {"MME_ACCESS_LOG": "false"})
         try:
             container.wait_healthy()
             more = round(min(_MOST_MORE, max(_LEAST_MORE, _ENOUGH_BYTES / max(size, 1))))
