@@ -1,7 +1,9 @@
 """The fixtures: the real container, started by the test session and stopped with it."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +15,11 @@ import pytest
 import xgboost
 
 from tests.support import FEATURES, Serve, Server, train
+
+
+def pytest_configure() -> None:
+    """A shell that starts us in the background has us ignore SIGINT; what we start must not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,13 +36,27 @@ def _docker_runs() -> bool:
     return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Start servers; those still running at the end are stopped, and must stop well."""
+    """Start servers; those still running at the end of the test are stopped, and must stop well."""
+    with serving(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def keep_serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Likewise, for several tests."""
+    with serving(tmp_path_factory) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def serving(places: pytest.TempPathFactory) -> Iterator[Serve]:
+    """What starts servers, which are stopped in the end."""
     servers: list[Server] = []
 
     def start(root: Path | None = None, healthy: bool = True, **environ: str) -> Server:
-        server = Server(root or tmp_path_factory.mktemp("root"), environ, capture=True)
+        server = Server(root or places.mktemp("root"), environ)
         servers.append(server)
         if healthy:
             server.wait_healthy()
@@ -56,9 +77,9 @@ WORKERS = {
 
 
 @pytest.fixture(scope="session", params=WORKERS)
-def server(serve: Serve, request: pytest.FixtureRequest) -> Server:
+def server(keep_serving: Serve, request: pytest.FixtureRequest) -> Server:
     """The one server that tests share which leave it as they found it, with either worker."""
-    return serve(**WORKERS[request.param])
+    return keep_serving(**WORKERS[request.param])
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,11 @@ class Server(ServeProcess):
         return found
 
     def pid(self, name: str) -> int:
-        """The one process of that name: java, gate, mme-worker, mme-shard, mme-try."""
+        """The one process of that name: java, gate, mme-worker, mme-shard, mme-try.
+
+        What has just been forked has its parent's name for an instant.
+        """
+        wait_until(lambda: len(self.processes().get(name, ())) == 1, 5, f"one {name}")
         (pid,) = self.processes()[name]
         return pid
 

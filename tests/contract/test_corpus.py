@@ -20,20 +20,13 @@ RUNTIME = ".".join(map(str, prepare.RUNTIME))
 # Equal to a millionth: its release weighed trees in another order.
 LAST_BIT = {"1.3.3/dartmulti.model"}
 ROW = b"1,2,3,4,5,6"
-CANARY = "MME_CORPUS_CANARY"  # is said to name the folder that the hostile pickle makes
-MADE = "x"  # which it makes in truth, where its process is
+MADE = "x"  # the folder that the hostile pickle makes where its process is
 
 
 @pytest.fixture(scope="module")
-def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a hostile pickle would leave a mark."""
-    return tmp_path_factory.mktemp("canary") / "made"
-
-
-@pytest.fixture(scope="module")
-def server(serve: Serve, canary: Path) -> Server:
+def server(keep_serving: Serve) -> Server:
     """A container with a model that should notice nothing of the others."""
-    one = serve(MME_SHARDS="1", **{CANARY: str(canary)})
+    one = keep_serving(MME_SHARDS="1")
     url = one.put("bystander", {"m.ubj": saved(train())})
     assert one.client.load("bystander", url).status == 200
     return one
@@ -91,12 +84,12 @@ def test_artifacts(server: Server, writer: str) -> None:
         assert server.client.unload(name).status == 200
 
 
-def test_damaged(server: Server, canary: Path) -> None:
+def test_damaged(server: Server) -> None:
     """Each is refused or served as its name says, and no neighbour notices."""
     before = server.client.invoke("bystander", ROW)
     assert before.status == 200
     workers = server.pid("mme-worker"), server.pid("mme-shard")
-    marks = {canary, *(place / MADE for place in places(server))}
+    marks = {place / MADE for place in places(server)}
     assert not any(mark.exists() for mark in marks)
     row = ",".join(map(repr, DAMAGED["row"])).encode()
     for case in DAMAGED["files"]:

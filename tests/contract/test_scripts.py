@@ -55,8 +55,8 @@ def put(server: Server, name: str, script: str = SCRIPT) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(serve: Serve) -> Server:
-    one = serve(MME_INVOKE_DEADLINE_SECONDS=str(SECONDS), **ALLOWED)
+def server(keep_serving: Serve) -> Server:
+    one = keep_serving(MME_INVOKE_DEADLINE_SECONDS=str(SECONDS), **ALLOWED)
     url = one.put("bystander", {"m.ubj": saved(train())})
     assert one.client.load("bystander", url).status == 200
     return one

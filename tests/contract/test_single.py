@@ -46,7 +46,7 @@ def logistic() -> xgboost.Booster:
 
 @pytest.fixture(scope="module", params=WORKERS)
 def single(
-    serve: Serve,
+    keep_serving: Serve,
     logistic: xgboost.Booster,
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
@@ -54,7 +54,7 @@ def single(
     """A container with one model that tests leave as they found it, with either worker."""
     root = tmp_path_factory.mktemp("single")
     (root / "xgboost-model").write_bytes(saved(logistic))
-    return serve(root=root, **SINGLE, **WORKERS[request.param])
+    return keep_serving(root=root, **SINGLE, **WORKERS[request.param])
 
 
 def ask(client: Client, body: bytes = ROW, **headers: str) -> Reply:

@@ -36,10 +36,10 @@ def faulty_worker(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def site(serve: Serve, faulty_worker: str) -> "Site":
+def site(keep_serving: Serve, faulty_worker: str) -> "Site":
     """One server with short deadlines, which every fault must leave as it was."""
     return Site(
-        serve(
+        keep_serving(
             MME_SHARDS="1",
             MME_WORKER=faulty_worker,
             MME_INVOKE_DEADLINE_SECONDS=str(INVOKE_SECONDS),
@@ -80,6 +80,11 @@ class Site:
         self.sound = saved(train())
         self._url = server.put(self.new_name(), {"m.ubj": self.sound})
         self.expected = self.good("bystander").body
+        # One that is not for the forest: the process that it is checked in waits for the next.
+        name = self.new_name()
+        url = server.put(name, {"m.ubj": injected(train(), "nothing")})
+        assert self.client.load(name, url).status == 200
+        assert self.client.unload(name).status == 200
         self._at_first = self._holdings()
 
     @property

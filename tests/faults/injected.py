@@ -1,8 +1,9 @@
 """The worker with faults in it: run by MMS in place of ``mme-worker``, it fails when told to.
 
-Everything is the real worker but for two functions of the booster. A load fails as the model's
-attribute ``inject`` says; a prediction fails as the first number of its first row says. The faults
-are real: signals, endless sleeps, a lock on the interpreter that is never given back.
+Everything is the real worker but for two functions of the booster, and those of the forest in the
+same places. A load fails as the model's attribute ``inject`` says, and such a model is not for the
+forest; a prediction fails as the first number of its first row says. The faults are real: signals,
+endless sleeps, a lock on the interpreter that is never given back.
 """
 
 import ctypes
@@ -14,6 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 import handler.booster
+import handler.forest
+import handler.resident
+import handler.service
 import handler.worker
 
 # What the first number of a row stands for.
@@ -39,6 +43,34 @@ _FAULTS: dict[str, Callable[[], object]] = {
 _OF_ROWS = dict(zip(range(666001, 666010), _FAULTS.values(), strict=True))
 
 
+def _spoil_the_forest() -> None:
+    forest, predict = handler.forest, handler.forest.Trees.predict
+    for name in ("read", "grow"):
+        setattr(forest, name, _but_for_marked(getattr(forest, name)))
+
+    def faulty_predict(
+        self: handler.forest.Trees, rows: handler.forest.Floats, *more: Any
+    ) -> handler.forest.Floats:
+        if fault := _OF_ROWS.get(int(rows[0, 0]) if rows[0, 0] == rows[0, 0] else 0):
+            fault()
+        return predict(self, rows, *more)
+
+    quick = handler.resident.quick
+
+    def faulty_quick(*asked: Any) -> bytes | None:
+        first = asked[-1].partition(b",")[0]
+        if fault := _OF_ROWS.get(int(first) if first.isdigit() else 0):
+            fault()
+        return quick(*asked)
+
+    forest.Trees.predict = faulty_predict  # type: ignore[method-assign]
+    handler.resident.quick = handler.service.quick = faulty_quick  # type: ignore[assignment]
+
+
+def _but_for_marked(read: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda data, *more: None if b"inject-" in data else read(data, *more)
+
+
 def main() -> int:
     """Be the worker."""
     booster = handler.booster.Booster
@@ -57,6 +89,7 @@ def main() -> int:
             fault()
         return predict(self, rows, *more)
 
+    _spoil_the_forest()
     booster.__init__ = faulty_load  # type: ignore[method-assign]
     booster.predict = faulty_predict  # type: ignore[method-assign]
     return handler.worker.main()

@@ -25,7 +25,7 @@ from tests.faults.conftest import (
 )
 from tests.support import FEATURES, Serve, saved, train, wait_until
 
-SLOW = row(injected.SLOW) + (b"\n" + ROW) * 2000
+SLOW = row(injected.SLOW) + (b"\n" + ROW) * 6000
 
 
 def test_f60_client_leaves(serve: Serve, faulty_worker: str) -> None:
@@ -61,7 +61,7 @@ def in_flight(site: Site) -> int:
 
 def test_f61_pipelining(site: Site, model: str) -> None:
     """A slow request and a fast one on one connection: answered in order, each with its id."""
-    slow, fast = row(injected.SLOW) + b"\n" + b"\n".join([ROW] * 1000), ROW
+    slow, fast = row(injected.SLOW) + b"\n" + b"\n".join([ROW] * 6000), ROW
     parts = [
         b"POST /models/%b/invoke HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (name.encode(), len(body), body)
@@ -73,7 +73,7 @@ def test_f61_pipelining(site: Site, model: str) -> None:
         while received.count(b"HTTP/1.1 200 OK") < 2 or not received.endswith(site.expected):
             received += connection.recv(65536)
     one, other = received.split(b"HTTP/1.1 200 OK\r\n")[1:]
-    assert len(json.loads(one.partition(b"\r\n\r\n")[2])) == 1001
+    assert len(json.loads(one.partition(b"\r\n\r\n")[2])) == 6001
     assert other.endswith(site.expected)
     ids = [answer.partition(b"X-Request-Id: ")[2].partition(b"\r\n")[0] for answer in (one, other)]
     assert all(ids)

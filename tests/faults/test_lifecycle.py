@@ -24,7 +24,7 @@ from tests.faults.conftest import ROW, Site, error, row
 from tests.support import START_SECONDS, STOP_SECONDS, Serve, alive, saved, train, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
-SLOW = row(injected.SLOW) + (b"\n" + ROW) * 2000
+SLOW = row(injected.SLOW) + (b"\n" + ROW) * 6000
 
 
 def in_flight(site: Site, count: int) -> None:

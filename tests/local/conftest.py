@@ -1,13 +1,14 @@
 """The fixtures: a real ``mme local``, and boto3 that knows nothing but environment variables."""
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.local.moto import bucket, folder, moto, own, s3
-from tests.local.support import Local
-from tests.support import saved, train
+from tests.local.support import FAILURE_SECONDS, SECONDS, Local
+from tests.support import saved, train, wait_until
 
 # The fixtures of the tests that need no more than moto.
 __all__ = ["bucket", "folder", "moto", "own", "s3"]
@@ -18,7 +19,7 @@ Start = Callable[..., Local]
 QUICK = {
     "MME_LOCAL_INVOKE_SECONDS": "3",
     "MME_LOCAL_PING_SECONDS": "0.2",
-    "MME_LOCAL_FAILURE_SECONDS": "2",
+    "MME_LOCAL_FAILURE_SECONDS": str(FAILURE_SECONDS),
     "MME_LOCAL_MINUTE_SECONDS": "2",
 }
 
@@ -60,14 +61,38 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _no_endpoints_stay() -> Iterator[None]:
+def _no_endpoints_of_the_module_stay() -> Iterator[None]:
     """What a module's tests leave running would make all others slower."""
     yield
+    wait_until(lambda: not _deleting(), SECONDS, "the end of all endpoints")
+
+
+@pytest.fixture(autouse=True)
+def _no_endpoints_of_the_test_stay() -> Iterator[None]:
+    """Likewise; but those that its module's tests share do."""
+    shared = _endpoints()
+    yield
+    _deleting(shared)
+
+
+def _deleting(kept: Collection[str] = ()) -> set[str]:
+    """Delete endpoints; their names, as long as they are there."""
+    names = _endpoints() - set(kept)
     for local in _shared:
         sagemaker = local.client("sagemaker")
-        for page in sagemaker.get_paginator("list_endpoints").paginate():
-            for endpoint in page["Endpoints"]:
-                sagemaker.delete_endpoint(EndpointName=endpoint["EndpointName"])
+        for name in names:
+            with contextlib.suppress(sagemaker.exceptions.ClientError):  # it changes just now
+                sagemaker.delete_endpoint(EndpointName=name)
+    return names
+
+
+def _endpoints() -> set[str]:
+    return {
+        endpoint["EndpointName"]
+        for local in _shared
+        for page in local.client("sagemaker").get_paginator("list_endpoints").paginate()
+        for endpoint in page["Endpoints"]
+    }
 
 
 @pytest.fixture(scope="session")

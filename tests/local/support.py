@@ -17,6 +17,7 @@ ROLE = "arn:aws:iam::123456789012:role/any"
 ROW = b"1,2,3,4,5,6"
 MODEL_FILE = "xgboost-model"
 SECONDS = 120
+FAILURE_SECONDS = 2  # for which a load that failed is remembered here
 
 
 class Local(LocalProcess):

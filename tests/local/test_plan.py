@@ -16,7 +16,7 @@ from tests.local.support import MODEL_FILE, Local
 from tests.support import FEATURES, saved, train, wait_until
 
 MODELS, REQUESTS = 100, 900
-MEMORY_MB = 12  # for models, of all instances: about half of them
+MEMORY_MB = 6  # for models, of all instances: about half of them
 POINTS = 0.02
 
 
@@ -26,10 +26,10 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("sample") / "sample.tar.gz"
     booster = train(max_depth=6)
     random = np.random.default_rng(1)
-    rows = random.normal(size=(400, FEATURES)).astype(np.float32)
+    rows = random.normal(size=(800, FEATURES)).astype(np.float32)
     matrix = xgboost.DMatrix(rows, label=random.normal(size=len(rows)))
     settings = {"max_depth": 6, "nthread": 1, "seed": 1}
-    booster = xgboost.train(settings, matrix, num_boost_round=30, xgb_model=booster)
+    booster = xgboost.train(settings, matrix, num_boost_round=300, xgb_model=booster)
     file.write_bytes(artifacts.pack({MODEL_FILE: saved(booster)}))
     return file
 
@@ -44,7 +44,7 @@ def measured(sample: Path) -> measure.Measured:
 def fit(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
     """How many of the sample a container takes that may take so much memory for models."""
     root = tmp_path_factory.mktemp("fit")
-    container = ServeProcess(root, {"MME_MODEL_MEMORY_MB": str(MEMORY_MB)}, capture=True)
+    container = ServeProcess(root, {"MME_MODEL_MEMORY_MB": str(MEMORY_MB)})
     try:
         container.wait_healthy()
         for number in range(MODELS):
@@ -65,7 +65,7 @@ def test_measured(sample: Path, measured: measure.Measured, fit: int, tmp_path: 
     folder = tmp_path / "unpacked"
     artifacts.unpack(sample, folder)
     file_mb = (folder / MODEL_FILE).stat().st_size / measure.MIB
-    assert file_mb < measured.memory_mb < 3 * file_mb
+    assert 0.1 * file_mb < measured.memory_mb < file_mb  # as a forest
     # The container's limit counts what malloc gave; processes grow by some more, and by what
     # else happens in them meanwhile.
     assert 0.75 < measured.memory_mb / (MEMORY_MB / fit) < 1.6

@@ -89,11 +89,17 @@ def keys(local: Local, bucket: str, prefix: str) -> list[str]:
 
 
 def jobs(local: Local, prefix: str) -> list[dict[str, Any]]:
-    """The descriptions of the jobs whose names begin so."""
+    """The descriptions of the jobs whose names begin so; each waits a while for the job's end."""
+    describe = local.client("sagemaker").describe_training_job
+    names = [one["TrainingJobName"] for one in summaries(local, prefix)]
+    return [describe(TrainingJobName=one) for one in names]
+
+
+def summaries(local: Local, prefix: str) -> list[Any]:
+    """The jobs whose names begin so, as they are listed."""
     sagemaker = local.client("sagemaker")
     found = sagemaker.list_training_jobs(NameContains=prefix, MaxResults=100)
-    names = [one["TrainingJobName"] for one in found["TrainingJobSummaries"]]
-    return [sagemaker.describe_training_job(TrainingJobName=one) for one in names]
+    return [*found["TrainingJobSummaries"]]
 
 
 def test_all_in_one_job(local: Local, run: Run, bucket: str, data: Path) -> None:
@@ -182,7 +188,7 @@ def test_interrupted(local: Local, bucket: str, tmp_path: Path) -> None:
     environ = os.environ | local.environ
     process = subprocess.Popen(words, env=environ, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: keys(local, bucket, f"models-training/{bucket}-"), SECONDS, "its data")
-    wait_until(lambda: jobs(local, bucket), SECONDS, "its job")
+    wait_until(lambda: summaries(local, bucket), SECONDS, "its job")
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=SECONDS)
     assert process.returncode == 130

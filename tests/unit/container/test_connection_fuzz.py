@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from container.budget import Budget
-from container.connection import MAX_PIPELINED, Connection, House
+from container.connection import MAX_PIPELINED, Connection
+from container.house import House
 from container.messages import Request, Response
 from tests.unit.container.support import cut
 

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -50,7 +49,7 @@ class FakeShard:
         self.asked: list[str] = []
         self.late: list[asyncio.Event] = []
 
-    async def invoke(self, _key: bytes, _request: Request, _until: float) -> Answer:
+    async def invoke(self, _name: str, _request: Request, _until: float) -> Answer:
         """Answer, or say that the model is not here."""
         self.asked.append("invoke")
         answer = self.answer if self.has else GONE
@@ -59,7 +58,7 @@ class FakeShard:
         await asyncio.sleep(0)
         return answer
 
-    async def load(self, _key: bytes, _directory: Path, _until: float) -> Answer:
+    async def load(self, _name: str, _directory: str, _until: float) -> Answer:
         """Take the model."""
         self.asked.append("load")
         await self.loading.wait()
@@ -80,7 +79,7 @@ def run(case: Case, **environ: str) -> None:
         settings = Settings.from_environ({"MME_MODEL_ROOT": "/models"} | environ)
         shard, deadlines, register = FakeShard(), Deadlines(), Register()
         real = cast("Shard", shard)
-        model = Model("m", "/models/m", Path("/models/m"), real)
+        model = Model("m", "/models/m", "/models/m", real)
         register.add(model)
         model.load_is_over = True
         register.set_state(model, State.READY)

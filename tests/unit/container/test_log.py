@@ -102,6 +102,18 @@ def said_now(out: int) -> bytes:
         return b""
 
 
+def test_many_lines_are_written_at_once() -> None:
+    """Few lines wait for the next flush; of many no request has to wait for all."""
+    with piped() as out:
+        for number in range(99):
+            log.say(b'{"number": %d}\n' % number)
+        with pytest.raises(BlockingIOError):
+            os.read(out, 1)
+        log.say(b'{"number": 99}\n')
+        assert not log._lines
+        assert [record["number"] for record in records(out)] == list(range(100))
+
+
 def test_lines_are_made_when_they_are_written() -> None:
     """A line that is still to be made is made once, when there is room for it."""
     with piped() as out:

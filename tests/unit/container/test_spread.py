@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -23,20 +22,20 @@ class FakeShard:
         self.name = name
         self.in_flight = 0
         self.models = 0
-        self.has: set[bytes] = set()
+        self.has: set[str] = set()
         self.answer = answer
 
-    async def load(self, key: bytes, _: Path) -> Answer:
+    async def load(self, name: str, _: str) -> Answer:
         """Take a model, or refuse it."""
         await asyncio.sleep(0)
         if self.answer.status == 200:
-            self.has.add(key)
+            self.has.add(name)
         return self.answer
 
-    async def unload(self, key: bytes) -> Answer:
+    async def unload(self, name: str) -> Answer:
         """Let it go."""
         await asyncio.sleep(0)
-        self.has.discard(key)
+        self.has.discard(name)
         return OK
 
 
@@ -49,7 +48,8 @@ def run(case: Case, shards: int = 3, **options: Any) -> None:
     async def main() -> None:
         fakes = [FakeShard(f"shard-{n}", **options) for n in range(shards)]
         real = cast("list[Shard]", fakes)
-        model = Model("m", "/m", Path("/m"), real[0], State.READY)
+        model = Model("m", "/m", "/m", real[0])
+        model.state = State.READY
         await case(Spread(real), model, fakes)
 
     asyncio.run(main())

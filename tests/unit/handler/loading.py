@@ -10,11 +10,13 @@ from handler.trial import check
 
 
 def loaded(place: Path, **settings: Any) -> Resident:
-    """What the service would have in memory after a load.
+    """What the service would have in memory after a load, with the forest off.
 
     Raises:
         HandlerError: what is in the directory cannot be served.
     """
     found = directory.find(place)
     parts = [check(one)[0] for one in found.models]
-    return resident(parts, found.settings, Settings(**settings))
+    model = resident(parts, found.settings, Settings(**settings))
+    assert isinstance(model, Resident)
+    return model

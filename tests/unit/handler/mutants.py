@@ -26,7 +26,7 @@ from handler.errors import HandlerError
 from handler.formats import ubj
 from handler.formats.sniff import sniff
 from handler.memory import MIB
-from handler.model import load_model
+from handler.model import Part, load_model
 from handler.prepare import prepare
 from tests.unit.handler import writing
 
@@ -130,7 +130,7 @@ def _verdict(data: bytes) -> str:
         return "refused"
     try:
         prepared = prepare(Artifact(Path("m"), form, data))
-        model = load_model([("m", prepared.data, prepared.traits)], threads=1)
+        model = load_model([Part("m", prepared.data, prepared.traits)], threads=1)
     except (HandlerError, MemoryError):
         return "refused"
     for value in (0, 1, -1e30, 1e30):

@@ -18,7 +18,7 @@ from handler.errors import HandlerError
 from handler.formats import Format, FormatError, binary, ubj
 from handler.formats.repair import repair
 from handler.formats.sniff import sniff
-from handler.model import load_model
+from handler.model import Part, load_model
 from handler.prepare import prepare
 
 CORPUS = Path(__file__).parent.parent.parent / "corpus" / "artifacts"
@@ -147,7 +147,7 @@ def test_no_trees() -> None:
     """A model that was saved before its training answers its base score."""
     data = header(base_score=0.25)
     prepared = prepare(Artifact(Path("m"), Format.BINARY, data))
-    model = load_model([("m", prepared.data, prepared.traits)], threads=1)
+    model = load_model([Part("m", prepared.data, prepared.traits)], threads=1)
     assert model.predict(np.zeros((2, 3), np.float32)).tolist() == [0.25, 0.25]
 
 
@@ -238,7 +238,7 @@ def outcome(data: bytes, form: Format = Format.BINARY) -> str:
         tracemalloc.stop()
         assert most < 40 * len(data) + 2**18
     try:
-        load_model([("m", prepared.data, prepared.traits)], threads=1)
+        load_model([Part("m", prepared.data, prepared.traits)], threads=1)
     except HandlerError:
         return "refused"
     return "served"

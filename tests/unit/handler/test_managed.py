@@ -98,7 +98,7 @@ def test_artifacts(files: dict[str, bytes], found: list[str] | str, tmp_path: Pa
         (tmp_path / name).write_bytes(data)
     if isinstance(found, list):
         assert [one.path.name for one in directory.find(tmp_path).models] == found
-        assert loaded(tmp_path).traits.features == FEATURES
+        assert loaded(tmp_path).note.traits.features == FEATURES
         return
     with pytest.raises(HandlerError, match=found):
         loaded(tmp_path)
@@ -127,7 +127,7 @@ def test_early_stopping_of_a_wrapper(tmp_path: Path) -> None:
     rows = manifest["rows"][case["rows"]]
     body = "\n".join(",".join("" if v is None else repr(v) for v in row) for row in rows)
     model = loaded(tmp_path)
-    assert model.traits.rounds == 2  # of five
+    assert model.note.traits.rounds == 2  # of five
     answer = predict(model, {"mme-content-type": "text/csv"}, body.encode(), Settings())
     answered = np.array(json.loads(answer.body), np.float32)
     np.testing.assert_array_equal(answered, np.array(case["expected"], np.float32))

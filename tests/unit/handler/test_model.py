@@ -78,14 +78,14 @@ def verdict(path: Path, directory: Path) -> tuple[str, str]:
     (home / path.name).write_bytes(path.read_bytes())
     done = subprocess.run(
         [sys.executable, "-c", LOAD_ONE, str(home)],
-        env={"MME_CORPUS_CANARY": str(directory / "canary"), "PATH": "/usr/bin"},
-        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin"},
+        cwd=directory,  # where the hostile pickle would make its folder
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert not (directory / "canary").exists()
+    assert [*directory.iterdir()] == [home]
     if done.returncode != 0:
         return "crashes", done.stderr
     _, word, detail = done.stdout.split(maxsplit=2)

@@ -660,13 +660,14 @@ def test_what_takes_too_long_is_killed(start: Starter) -> None:
     model = start(RUNS)
     begun = time.monotonic()
     message = crash(model, body=loop, seconds=SHORT_SECONDS)
-    assert time.monotonic() - begun < SHORT_SECONDS
+    assert time.monotonic() - begun < SHORT_SECONDS + 0.5  # others may have the processor
     assert re.fullmatch(
-        r"no answer in 0\.[67]\d* s: code/inference.py hangs, or needs more time", message
+        r"no answer in (0\.[6-9]|1\.[01])\d* s: code/inference.py hangs, or needs more time",
+        message,
     )
     model = start(RUNS, ModelSettings(script_seconds=1))
     begun = time.monotonic()
-    assert "no answer in 1.0 s" in crash(model, body=loop, seconds=SECONDS)
+    assert re.match(r"no answer in 1\.[0-5] s", crash(model, body=loop, seconds=SECONDS))
     assert time.monotonic() - begun < SECONDS / 2
 
 

@@ -1,23 +1,43 @@
 """The operations of the gate on the handler's models, and what of them takes long."""
 
+import gc
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from handler import directory, memory
+from handler import directory, forest, memory
+from handler.artifact import Artifact
 from handler.booster import Booster
 from handler.errors import Fault, HandlerError
 from handler.memory import MIB, Room, heap_bytes
+from handler.model import Part
+from handler.resident import resident
 from handler.service import Service
 from handler.settings import Settings
+from handler.traits import Traits
 from handler.trial import check
 from tests.support import saved, train
+from tests.unit.handler import forests
 
 ROW = b"1,2,3,4,5,6"
 
 
-def ask(service: Service, operation: str, body: bytes = b"", name: str = "m") -> tuple[int, bytes]:
-    headers = {"mme-operation": operation, "mme-model": name, "mme-content-type": "text/csv"}
+def ask(
+    service: Service,
+    operation: str,
+    body: bytes = b"",
+    name: str = "m",
+    more: Mapping[str, str] = {},
+) -> tuple[int, bytes]:
+    headers = {
+        "mme-operation": operation,
+        "mme-model": name,
+        "mme-content-type": "text/csv",
+        **more,
+    }
     if operation == "load":
         headers["mme-directory"], body = body.decode(), b""
     answer = service.answer(headers, body)
@@ -52,21 +72,148 @@ def test_life(tmp_path: Path) -> None:
     [
         ("invoke", ROW, False, False),
         ("invoke", b"\n".join([ROW] * 500), False, True),
-        ("invoke", b"\n".join([ROW] * 5000), True, True),
+        ("invoke", b"\n".join([ROW] * 6000), True, True),
         ("unload", b"", False, True),
     ],
 )
+@pytest.mark.parametrize("forest", [True, False])
 def test_what_takes_long(
-    operation: str, body: bytes, small: bool, large: bool, tmp_path: Path
+    operation: str, body: bytes, small: bool, large: bool, tmp_path: Path, forest: bool
 ) -> None:
     """Large bodies take long, fewer rows do for a large model, and so does letting that go."""
-    service = Service(Settings())
+    service = Service(Settings(forest=forest))
+    body = body * 10 if forest else body
     ask(service, "load", laid(tmp_path / "small", saved(train())), "small")
     trees = train(num_parallel_tree=40, max_depth=8)
     ask(service, "load", laid(tmp_path / "large", saved(trees)), "large")
-    for name, long in (("small", small), ("large", large), ("absent", small)):
-        headers = {"mme-operation": operation, "mme-model": name}
+    for name, long in (("small", small), ("large", large), ("absent", False)):
+        headers = {"mme-operation": operation, "mme-model": name, "mme-content-type": "text/csv"}
         assert service.takes_long(headers, body) is long
+
+
+def test_what_xgboost_alone_has(tmp_path: Path) -> None:
+    """Asked for contributions, a forest is as if it were gone; loaded again, XGBoost has it."""
+    service = Service(Settings())
+    place = laid(tmp_path / "m", saved(train()))
+    small = json.loads(ask(service, "load", place)[1])["bytes"]
+    answer = ask(service, "invoke", ROW)
+    wish = {"mme-attributes": "output=contributions"}
+    assert ask(service, "invoke", ROW, more=wish)[0] == 404
+    assert ask(service, "invoke", ROW)[0] == 404
+    large = json.loads(ask(service, "load", place)[1])["bytes"]
+    assert small < large
+    status, body = ask(service, "invoke", ROW, more=wish)
+    assert status == 200
+    (row,) = json.loads(body)["predictions"]
+    assert len(row["contributions"]) == 7
+    assert ask(service, "invoke", ROW) == answer
+    assert ask(service, "unload")[0] == 200
+    assert json.loads(ask(service, "load", place)[1])["bytes"] == small
+
+
+def test_what_a_model_says_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is always asked for leaves is XGBoost's from the first; no forest, no 404.
+
+    It is checked as others of XGBoost's are: what a forest's reader takes may harm XGBoost.
+    """
+    checked = []
+
+    def watched(one: Artifact, threads: int) -> tuple[Part, int]:
+        checked.append(one.path.name)
+        return check(one, threads)
+
+    monkeypatch.setattr("handler.admission.check", watched)
+    place = laid(tmp_path / "m", saved(train()))
+    (tmp_path / "m" / "mme.json").write_text('{"output": ["leaf_indices"]}')
+    service = Service(Settings())
+    assert ask(service, "load", place)[0] == 200
+    status, body = ask(service, "invoke", ROW)
+    assert status == 200
+    assert all(leaf >= 0 for leaf in json.loads(body)["predictions"][0]["leaf_indices"])
+    assert checked == ["m.ubj"]
+
+
+needs_forest = pytest.mark.skipif(not forest.AVAILABLE, reason="there was no compiler")
+
+
+@needs_forest
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [(forests.leaf(outputs=3000), "text/csv"), (forests.leaf(features=2**24), "text/libsvm")],
+    ids=["outputs", "features"],
+)
+def test_wide_work_takes_long(tmp_path: Path, file: bytes, kind: str) -> None:
+    """A small body for a small model may be much to compute: it does not hold the loop."""
+    service = Service(Settings())
+    ask(service, "load", laid(tmp_path / "m", file))
+    for rows, long in ((1, kind == "text/libsvm"), (2000, True)):
+        body = b"1\n" * rows
+        headers = {"mme-operation": "invoke", "mme-model": "m", "mme-content-type": kind}
+        assert service.takes_long(headers, body) is long
+        assert (service.quick("m", kind, "", body) is None) is long
+
+
+@needs_forest
+def test_too_wide_an_answer_is_not_made(tmp_path: Path) -> None:
+    """What would be too much for an answer is refused before it is computed."""
+    service = Service(Settings(max_response_bytes=10**6))
+    ask(service, "load", laid(tmp_path / "m", forests.leaf(outputs=3000)))
+    assert ask(service, "invoke", b"1\n" * 10)[0] == 200
+    status, body = ask(service, "invoke", b"1\n" * 20_000)
+    assert status == 400
+    assert b"at least 240000000 bytes, at most are 1000000; send fewer rows" in body
+
+
+@needs_forest
+def test_names_are_counted(tmp_path: Path) -> None:
+    """Names that are much to hold count as memory, and few are kept when their models go."""
+    service = Service(Settings())
+    names = [f"a-name-of-a-column-{number}" for number in range(1000)]
+    few = laid(tmp_path / "few", forests.leaf(features=1000))
+    place = laid(tmp_path / "many", forests.leaf(features=1000, names=names))
+    sizes = [
+        json.loads(ask(service, "load", at, name)[1])["bytes"]
+        for name, at in (("few", few), ("many", place))
+    ]
+    assert sizes[1] - sizes[0] > sum(map(len, names)) + 50 * len(names)
+    ask(service, "unload", name="many")
+    assert service._room._held == sizes[0]
+    for number in range(40):
+        names[0] = f"{number}"
+        place = laid(tmp_path / f"{number}", forests.leaf(features=1000, names=names))
+        assert ask(service, "load", place)[0] == 200
+    kept = {
+        one.names for one in gc.get_objects() if isinstance(one, Traits) and len(one.names) == 1000
+    }
+    assert len(kept) < 20
+
+
+@needs_forest
+def test_what_is_known_is_shared(tmp_path: Path) -> None:
+    """A million models that are alike have one note among them."""
+    service = Service(Settings())
+    wide = forests.leaf(features=1000, names=[f"name {number}" for number in range(1000)])
+    for number, data in enumerate([saved(train()), wide] * 3):
+        ask(service, "load", laid(tmp_path / f"{number}", data), f"{number}")
+    notes = {id(getattr(model, "note", None)) for model in service._models.values()}
+    assert len(service._models) == 6
+    assert len(notes) == 2
+
+
+@needs_forest
+def test_a_late_load_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two loads of a name that both come to an end, one stays, and one is counted."""
+    service = Service(Settings())
+    place, sizes = laid(tmp_path / "m", saved(train())), []
+
+    def with_another(*given: Any, **more: Any) -> Any:
+        monkeypatch.undo()
+        sizes.append(service.load("m", Path(place.decode()), 1e9))
+        return resident(*given, **more)
+
+    monkeypatch.setattr("handler.service.resident", with_another)
+    sizes.append(service.load("m", Path(place.decode()), 1e9))
+    assert sizes == [service._room._held] * 2
 
 
 def test_enough_is_counted() -> None:

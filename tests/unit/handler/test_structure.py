@@ -16,7 +16,7 @@ from handler.errors import Fault, HandlerError
 from handler.formats import Format, FormatError, ubj
 from handler.formats.repair import repair
 from handler.formats.sniff import sniff
-from handler.model import load_model
+from handler.model import Part, load_model
 from handler.prepare import prepare
 from tests.unit.handler import writing
 
@@ -228,7 +228,7 @@ def test_what_xgboost_checks(edits: dict[str, Any]) -> None:
     model = document((CORPUS / "artifacts" / MODELS["binary"]).read_bytes())
     prepared = prepare(written(edited(model, edits), Format.JSON))
     with pytest.raises(HandlerError, match="m cannot be loaded"):
-        load_model([("m", prepared.data, prepared.traits)], threads=1)
+        load_model([Part("m", prepared.data, prepared.traits)], threads=1)
 
 
 @pytest.mark.parametrize("name", MODELS)

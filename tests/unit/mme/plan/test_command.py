@@ -36,7 +36,7 @@ def test_original(capsys: pytest.CaptureFixture[str]) -> None:
     """The story's table comes out to the dollar, and beside it what this container makes of it."""
     assert plan(EXAMPLES / "original.toml") == 0
     printed = capsys.readouterr().out
-    table, ours = printed.split("1,000 models of 0.074 MB")[:2]
+    table, ours = printed.split("1,000 models of 0.007 MB")[:2]
     rows = [line.split() for line in table.splitlines()]
     assert ["dollars", "a", "month", "$171,360", "$1,017"] in rows
     assert ["instance", "type", "ml.c5.large", "ml.r5.2xlarge"] in rows
@@ -225,7 +225,7 @@ def test_sample(
 
 def test_busy_fleet() -> None:
     """Much traffic takes more instances, hot models are on several, none is over the limit."""
-    flags = {"count": 50, "memory_mb": 1.0, "rate": 20_000.0, "zipf": 1.5, "requests": 20_000}
+    flags = {"count": 50, "memory_mb": 1.0, "rate": 60_000.0, "zipf": 1.5, "requests": 20_000}
     found = command.make(None, flags | {"instance_types": ["ml.m5.large"]})
     (one,) = found.options
     assert one.instances >= 5
@@ -286,7 +286,7 @@ def test_figures(capsys: pytest.CaptureFixture[str]) -> None:
     plan(*words, "--instance-type", "ml.r5.12xlarge")
     printed = capsys.readouterr().out
     assert "3 models of 50,000 MB in memory (given), 100,000 requests/s" in printed
-    assert "A load takes 1,050 s" in printed
+    assert "A load takes 175 s" in printed
     assert not re.search(r"\de[+-]\d", printed)
 
 
@@ -311,7 +311,7 @@ def test_page_of_sizes() -> None:
     page = (EXAMPLES.parent / "docs" / "15-tuning.md").read_text()
     said = re.findall(r"^\| `(ml\.\S+)` \|.*\| ([\d,]+)\b[^|]*\|$", page, re.MULTILINE)
     assert len(said) == 3
-    each = int(0.074 * options.MIB)
+    each = int(0.007 * options.MIB)
     for kind, models in said:
         assert f"{options.capacity_bytes(kind, Fleet.base_mb) // each:,}" == models
     assert f"the container itself: {Fleet.base_mb:.0f} MB" in page
@@ -323,7 +323,7 @@ def test_measured_defaults() -> None:
     """The figures that plans begin with are those of the benchmark, or near them."""
     peers = json.loads(PEERS.read_text())
     warm, resident = peers["warm"], peers["resident"]
-    fleet = Fleet(count=1, rate=1.0, memory_mb=0.076)
+    fleet = Fleet(count=1, rate=1.0, memory_mb=0.007)
     near = pytest.approx
     assert fleet.base_mb == near(resident["base_mb"], rel=0.25)
     assert fleet.warm_median_ms == near(warm["1 connection"]["xgboost-mme"]["median"], rel=0.5)
