@@ -70,7 +70,7 @@ FULL = Plan(
     rounds=5,
     seconds=3,
     beside=2000,
-    local=LocalPlan(models=100_000, memory_mb=145, requests=60_000, rounds=12),
+    local=LocalPlan(models=100_000, memory_mb=14, requests=60_000, rounds=12),
 )
 QUICK = Plan(
     ours=(0, 100, 1000),
@@ -84,7 +84,7 @@ QUICK = Plan(
     rounds=2,
     seconds=1,
     beside=300,
-    local=LocalPlan(models=2000, memory_mb=14, requests=2000, rounds=4),
+    local=LocalPlan(models=2000, memory_mb=2, requests=2000, rounds=4),
 )
 
 
@@ -216,6 +216,9 @@ class Run:
         alone = {f"{rows}": measures.xgboost_alone(self._model, rows) for rows in (1, 1000)}
         alone |= {f"large {rows}": measures.xgboost_alone(large, rows) for rows in (1, 1000)}
         results["XGBoost alone"] = alone
+        grown = {f"{rows}": measures.forest_alone(self._model, rows) for rows in (1, 1000)}
+        grown |= {f"large {rows}": measures.forest_alone(large, rows) for rows in (1, 1000)}
+        results["forest alone"] = grown
         return results
 
     def beside(self) -> dict[str, Figures]:

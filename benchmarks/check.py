@@ -19,9 +19,10 @@ import numpy as np
 from benchmarks.measures import Figures
 from handler import directory, service, trial
 from handler.disposable import Disposables
+from handler.envelope import OPERATION
 from handler.ledger import Ledger
 from handler.parent import Lanes, Parent
-from handler.trial import OPERATION, described
+from handler.trial import described
 from handler.warm import warm_up
 
 _TIMES, _WARM, _SECONDS = 400, 50, 60

@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 import xgboost
 from tqdm import tqdm
 
 from benchmarks import wrk
 from benchmarks.models import NUMBERS, ROW
 from benchmarks.systems import System
+from handler import forest
 
 Figures = dict[str, Any]
 MIB = 1e6
@@ -145,6 +147,24 @@ def xgboost_alone(data: bytes, rows: int) -> Figures:
         "inplace_ms": _median_ms(lambda: booster.inplace_predict(table)),
         "matrix_ms": _median_ms(lambda: booster.predict(xgboost.DMatrix(table, nthread=1))),
         "text_ms": _median_ms(from_text),
+    }
+
+
+def forest_alone(data: bytes, rows: int) -> Figures:
+    """The forest in a loop, with no server: from an array to an array, and from text to text.
+
+    Raises:
+        RuntimeError: it was not built, or does not take the model.
+    """
+    read = forest.read(data)
+    if read is None:
+        raise RuntimeError("the forest was not built, or does not take the model")
+    trees, model = read[0], forest.Trees(read[0])
+    table = np.array([NUMBERS] * rows, dtype=np.float32)
+    text = b"\n".join([ROW] * rows)
+    return {
+        "array_ms": _median_ms(lambda: model.predict(table)),
+        "text_ms": _median_ms(lambda: orjson.dumps(trees.answer(text, forest.CSV))),
     }
 
 

