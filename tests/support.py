@@ -66,7 +66,7 @@ class Server(ServeProcess):
 
         What has just been forked has its parent's name for an instant.
         """
-        wait_until(lambda: len(self.processes().get(name, ())) == 1, 5, f"one {name}")
+        wait_until(lambda: len(self.processes().get(name, ())) == 1, 20, f"one {name}")
         (pid,) = self.processes()[name]
         return pid
 

@@ -157,7 +157,7 @@ def test_death(server: Server, script: str, how: str, words: str, seconds: float
         took = time.monotonic() - begun
     reply = asked.result()
     assert words in error_of(500, reply.body)
-    assert seconds - 0.5 < took < seconds + 2
+    assert seconds - 0.5 < took < seconds + END_SECONDS
     gone([pid])
     assert pid_of(server, script) != pid
     assert server.client.invoke("bystander", ROW).body == before.body

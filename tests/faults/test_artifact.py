@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xgboost
 
-from tests.faults.conftest import LOAD_SECONDS, ROW, Site, edited, injected, tree
+from tests.faults.conftest import BUSY_SECONDS, LOAD_SECONDS, ROW, Site, edited, injected, tree
 from tests.support import saved, train
 
 CORPUS = Path(__file__).parent.parent / "corpus" / "damaged"
@@ -104,7 +104,7 @@ def test_f10_cycle(site: Site, node: int) -> None:
     begun = time.monotonic()
     with site.watched():
         site.refused(500, {"m.json": edited(change)}, "cycle")
-    assert time.monotonic() - begun < LOAD_SECONDS + 1
+    assert time.monotonic() - begun < LOAD_SECONDS + BUSY_SECONDS
 
 
 @pytest.mark.parametrize("index", [10**6, -1])
@@ -242,7 +242,7 @@ def test_f21_damaged_pickle(site: Site, kind: str) -> None:
     begun = time.monotonic()
     with site.watched():
         site.refused(500, {"xgboost-model": data}, "pickle")
-    assert time.monotonic() - begun < LOAD_SECONDS + 1
+    assert time.monotonic() - begun < LOAD_SECONDS + BUSY_SECONDS
 
 
 def test_f22_link_out_of_the_directory(site: Site, tmp_path: Path) -> None:

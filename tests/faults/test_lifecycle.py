@@ -20,7 +20,7 @@ import pytest
 from benchmarks.processes import descendants
 from mme.client import Client
 from tests.faults import injected
-from tests.faults.conftest import ROW, Site, error, row
+from tests.faults.conftest import BUSY_SECONDS, ROW, Site, error, row
 from tests.support import START_SECONDS, STOP_SECONDS, Serve, alive, saved, train, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -34,11 +34,11 @@ def in_flight(site: Site, count: int) -> None:
         lines = site.client.call("GET", "/metrics").body.decode().splitlines()
         return f"mme_in_flight {count + 1}.0" in lines
 
-    wait_until(there, 5, f"{count} requests in flight")
+    wait_until(there, 20, f"{count} requests in flight")
 
 
 def ended(pids: list[int]) -> None:
-    wait_until(lambda: not alive(pids), 2, f"the end of {alive(pids)}")
+    wait_until(lambda: not alive(pids), 20, f"the end of {alive(pids)}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -51,7 +51,7 @@ def test_f74_stop(sites: Callable[..., Site], tmp_path: Path, number: int) -> No
     with Client("127.0.0.1", site.server.port) as other:
         assert other.healthy()
         site.server.process.send_signal(number)
-        wait_until(lambda: not site.client.healthy(), 5, "503 of /ping")
+        wait_until(lambda: not site.client.healthy(), 20, "503 of /ping")
         error(other.invoke("bystander", ROW), 503, "stopping")
     assert [one.result().status for one in asked] == [200, 200]
     site.server.process.communicate(timeout=STOP_SECONDS)
@@ -67,11 +67,11 @@ def test_f75_second_signal(sites: Callable[..., Site]) -> None:
     in_flight(site, 2)
     pids = descendants(site.server.process.pid)
     site.server.process.terminate()
-    wait_until(lambda: not site.client.healthy(), 5, "503 of /ping")
+    wait_until(lambda: not site.client.healthy(), 20, "503 of /ping")
     begun = time.monotonic()
     site.server.process.terminate()
     site.server.process.communicate(timeout=STOP_SECONDS)
-    assert time.monotonic() - begun < 1.2
+    assert time.monotonic() - begun < 2.5  # what is in flight sleeps for longer
     assert site.server.process.returncode == 0
     for one in asked:
         error(one.result(), 503, "stopped")
@@ -83,7 +83,7 @@ def test_f76_worker_killed(site: Site) -> None:
     before = site.server.pid("mme-shard")
     with site.watched():
         os.kill(before, signal.SIGKILL)
-        wait_until(lambda: site.server.processes().get("mme-shard") not in (None, [before]), 5, "")
+        wait_until(lambda: site.server.processes().get("mme-shard") not in (None, [before]), 20, "")
         site.ask_again("bystander")
 
 
@@ -96,7 +96,9 @@ def test_f77_parent_killed(sites: Callable[..., Site]) -> None:
         reply = site.client.invoke("bystander", ROW)
         assert (reply.status, reply.body) == (200, site.expected)
         wait_until(
-            lambda: site.server.processes().get("mme-worker") not in (None, [before]), 5, "a parent"
+            lambda: site.server.processes().get("mme-worker") not in (None, [before]),
+            20,
+            "a parent",
         )
         site.ask_again("bystander")
 
@@ -114,8 +116,8 @@ def test_f78_all_workers_killed(sites: Callable[..., Site]) -> None:
         os.kill(pid, signal.SIGKILL)
     begun = time.monotonic()
     for name in (*names, "bystander"):
-        site.ask_again(name, seconds=5)
-    assert time.monotonic() - begun < 5
+        site.ask_again(name, seconds=5 + BUSY_SECONDS)
+    assert time.monotonic() - begun < 5 + BUSY_SECONDS
     assert {one.result().status for one in asked} <= {200, 500}
 
 
@@ -326,11 +328,11 @@ def test_f93_gate_killed_while_loading(sites: Callable[..., Site]) -> None:
 
     loading = threading.Thread(target=load)
     loading.start()
-    wait_until(lambda: site.client.describe("half").status == 200, 5, "the load")
+    wait_until(lambda: site.client.describe("half").status == 200, 20, "the load")
     os.kill(site.server.pid("gate"), signal.SIGKILL)
     loading.join(30)
     error(replies[0], 503, "restarts")
-    wait_until(lambda: site.client.describe("half").status == 404, 5, "the model's absence")
+    wait_until(lambda: site.client.describe("half").status == 404, 20, "the model's absence")
     assert site.client.load("half", url).status == 200
     site.ask_again("half", seconds=5)
 

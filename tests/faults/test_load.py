@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mme.client import Client
-from tests.faults.conftest import LOAD_SECONDS, ROW, Site, error, injected
+from tests.faults.conftest import BUSY_SECONDS, LOAD_SECONDS, ROW, Site, error, injected
 from tests.support import Serve, saved, train, wait_until
 
 
@@ -28,7 +28,7 @@ def test_f26_f27_fields_that_run_code(site: Site, field: str, value: str) -> Non
     with site.watched():
         reply = site.client.call("POST", "/models", json.dumps(body).encode())
         error(reply, 400, f"{field} is not accepted")
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < BUSY_SECONDS
     site.refused_load(404, name, str(site.server.root / "absent"))
 
 
@@ -166,7 +166,7 @@ def test_f39_f40_load_hangs(site: Site, fault: str) -> None:
         name = site.new_name()
         url = site.server.put(name, {"m.ubj": injected(train(), fault)})
         error(site.client.load(name, url), 500, "did not load in")
-        assert time.monotonic() - begun < LOAD_SECONDS + 1
+        assert time.monotonic() - begun < LOAD_SECONDS + BUSY_SECONDS
         site.refused_load(404, name, str(site.server.root / "absent"))
 
 
@@ -197,7 +197,7 @@ def test_f42_unload_during_load(site: Site) -> None:
 
         loading = threading.Thread(target=load)
         loading.start()
-        wait_until(lambda: site.client.describe(name).status == 200, 5, "the load")
+        wait_until(lambda: site.client.describe(name).status == 200, 20, "the load")
         assert site.client.unload(name).status == 200
         loading.join(30)
         error(replies[0], 409, "unloaded while loading")
@@ -215,7 +215,7 @@ def test_f43_invoke_during_load(site: Site) -> None:
 
     loading = threading.Thread(target=load)
     loading.start()
-    wait_until(lambda: site.client.describe(name).status == 200, 5, "the load")
+    wait_until(lambda: site.client.describe(name).status == 200, 20, "the load")
     begun = time.monotonic()
     assert site.client.invoke(name, ROW).status == 200
     assert time.monotonic() - begun < LOAD_SECONDS
@@ -245,5 +245,5 @@ def test_f44_descriptors(serve: Serve, faulty_worker: str) -> None:
     def room() -> bool:
         return site.client.invoke("bystander", ROW).status == 200
 
-    wait_until(room, 5, "the end of those connections")
+    wait_until(room, 20, "the end of those connections")
     site.ask_again("bystander")

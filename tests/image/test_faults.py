@@ -71,7 +71,7 @@ def test_f37_f38_memory(run: Run, models: Path) -> None:
         reply = client.invoke(f"x{number + count}", ROW)
         assert (reply.status, reply.body) == (200, expected)
         slowest = max(slowest, time.monotonic() - begun)
-    assert slowest < 5
+    assert slowest < 20
     assert len(list(client.models())) == count
     state = json.loads(docker("inspect", name))[0]["State"]
     assert (state["Running"], state["OOMKilled"]) == (True, False)

@@ -28,7 +28,7 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
         )
         assert alive([child])
         parent.kill()
-    wait_until(lambda: not alive([child]), 5, "the end of the child")
+    wait_until(lambda: not alive([child]), 20, "the end of the child")
 
 
 def test_it_is_quiet_and_ends_well(tmp_path: Path) -> None:

@@ -329,7 +329,7 @@ def test_hidden(page: Page) -> None:
     assert quiet == 0
     asked = page.server.asked.count("/_mme/state")
     page.driver.execute_script(state % "false" + changed)
-    wait_until(lambda: page.server.asked.count("/_mme/state") > asked, 5, "a question")
+    wait_until(lambda: page.server.asked.count("/_mme/state") > asked, 20, "a question")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

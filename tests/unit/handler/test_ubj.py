@@ -210,7 +210,7 @@ def test_every_byte_changed() -> None:
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 2**20
-    assert slowest < 1
+    assert slowest < 5
 
 
 ONE, A = writing.ubj({"a": np.ones(1, ">f4")}), b"{" + writing.text("a")

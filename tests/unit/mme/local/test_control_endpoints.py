@@ -50,7 +50,7 @@ def test_endpoint_life(sagemaker: Any) -> None:
     sagemaker.delete_endpoint(EndpointName="e")
     sagemaker.get_waiter("endpoint_deleted").wait(EndpointName="e")
     assert sagemaker.list_endpoints()["Endpoints"] == []
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 29  # boto3's waiter asks every 30
 
 
 def test_describe_waits(plane: Plane, sagemaker: Any) -> None:

@@ -336,7 +336,7 @@ def test_stopped(tmp_path: Path) -> None:
     said, _ = process.communicate(timeout=1)
     assert process.returncode == 143
     assert said == "stopped; what is done is kept\n"
-    wait_until(lambda: not alive([int(pid) for pid in children]), 5, "no process left")
+    wait_until(lambda: not alive([int(pid) for pid in children]), 20, "no process left")
     done = archives(root)
     assert 20 <= len(done) < len(names)
     assert set(metrics(root).index) == done.keys()
