@@ -14,11 +14,12 @@ from handler.decode.mistakes import refuse, shown, wrong_width
 _MAGIC = b"\x93NUMPY"
 _MOST_HEADER_BYTES = 4096  # of a plain array it is 118 at most, unless padded
 # The header is a dictionary as Python writes it; "2L" is how Python 2 wrote numbers.
+_S = r"[ \t\n\r\f]*"
+_COUNT = rf"(?:0|[1-9][0-9]{{0,17}})L?{_S}"
 _ITEM = re.compile(
-    r"""\s*['"](descr|fortran_order|shape)['"]\s*:\s*"""
-    r"""('[^']*'|"[^"]*"|True|False|\((?:\s*\d{1,18}L?\s*,)*(?:\s*\d{1,18}L?)?\s*\))"""
-    r"""\s*(?:,|\Z)\s*""",
-    re.ASCII,
+    rf"""{_S}('descr'|"descr"|'fortran_order'|"fortran_order"|'shape'|"shape"){_S}:{_S}"""
+    rf"""('[^']*'|"[^"]*"|True|False|\({_S}(?:(?:{_COUNT},{_S})+(?:{_COUNT})?)?\))"""
+    rf"""{_S}(?:,|\Z){_S}"""
 )
 _TYPE = re.compile(r"[<>|=]?(?:f[248]|[iu][1248]|b1)")
 
@@ -77,23 +78,25 @@ def _read_header(body: bytes) -> tuple[_Header, int]:
         refuse(f"the array's header has {length} bytes, at most are {_MOST_HEADER_BYTES}")
     if len(body) < start + length:
         refuse("the array's header is cut off")
-    return _parse_header(body[start : start + length].decode("latin-1")), start + length
+    text = body[start : start + length].decode("latin-1")
+    return _parse_header(text, python2=version != b"\3\0"), start + length
 
 
-def _parse_header(text: str) -> _Header:
-    inner = text.strip()
+def _parse_header(text: str, python2: bool) -> _Header:
+    inner = text.removesuffix("\n").strip(" \t")
     if not (inner.startswith("{") and inner.endswith("}")):
         refuse(f"the array's header is {shown(inner)}, not a dictionary")
     inner, found, at = inner[1:-1], dict[str, str](), 0
-    while (item := _ITEM.match(inner, at)) and item[1] not in found:
-        found[item[1]] = item[2]
+    while (item := _ITEM.match(inner, at)) and (key := item[1][1:-1]) not in found:
+        found[key] = item[2]
         at = item.end()
     if inner[at:] or len(found) != 3:
         refuse(f"the array's header has {shown(inner[at:] or inner)}, which is not read")
     kind = found["descr"][1:-1]
     if not _TYPE.fullmatch(kind):
         refuse(f"the array's type is {shown(kind)}; send floats, whole numbers or booleans")
-    if found["fortran_order"] not in ("True", "False") or found["shape"][0] != "(":
+    order, counts = found["fortran_order"], found["shape"]
+    if order not in ("True", "False") or counts[0] != "(" or ("L" in counts and not python2):
         refuse("the array's header has no order or shape that makes sense")
-    shape = tuple(int(number) for number in re.findall(r"\d+", found["shape"]))
-    return _Header(np.dtype(kind), found["fortran_order"] == "True", shape)
+    shape = tuple(int(number) for number in re.findall(r"\d+", counts))
+    return _Header(np.dtype(kind), order == "True", shape)

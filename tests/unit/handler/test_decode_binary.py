@@ -1,8 +1,10 @@
 """NumPy's arrays and Parquet: the same numbers as their own readers give, and nothing run."""
 
 import io
+import struct
 import subprocess
 import sys
+import tokenize
 import warnings
 from pathlib import Path
 from unittest import mock
@@ -73,6 +75,40 @@ def test_npy_damaged(body: bytes, data: st.DataObject) -> None:
     with np.errstate(all="ignore"):  # a NaN may be a signalling one
         expected = np.atleast_2d(array.astype(np.float64)).astype(np.float32)
     np.testing.assert_array_equal(rows, expected)
+
+
+HEADER = "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 3), }"
+
+
+def headed(header: str) -> bytes:
+    """An array of three numbers with that header."""
+    padded = header.encode("latin-1").ljust(117) + b"\n"
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(padded)) + padded + struct.pack("<3d", 1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *(HEADER + space for space in "\xa0\x85\v\x1c\x1f"),
+        *(space + HEADER for space in "\xa0\x85\v\x1c\x1f"),
+        HEADER.replace("'descr':", "'descr':\xa0"),
+        HEADER.replace("'descr':", "'descr':\v"),
+        HEADER.replace("'descr'", "'descr\""),
+        HEADER.replace("(1, 3)", "(3)"),
+        HEADER.replace("(1, 3)", "(01, 3)"),
+        HEADER.replace("(1, 3)", "(,1, 3)"),
+    ],
+    ids=repr,
+)
+def test_what_python_does_not_read(header: str) -> None:
+    """A header that is no dictionary of Python's, though almost: refused, as NumPy refuses it."""
+    decode(headed(HEADER), NPY, Columns(3))
+    body = headed(header)
+    with pytest.raises((ValueError, SyntaxError, tokenize.TokenError)):
+        np.load(io.BytesIO(body), allow_pickle=False)
+    with pytest.raises(HandlerError) as refused:
+        decode(body, NPY, Columns(3))
+    assert refused.value.fault is Fault.BAD_REQUEST
 
 
 def test_pickles_are_not_run(tmp_path: Path) -> None:
