@@ -66,9 +66,12 @@ class Server(ServeProcess):
 
         What has just been forked has its parent's name for an instant.
         """
-        wait_until(lambda: len(self.processes().get(name, ())) == 1, 20, f"one {name}")
-        (pid,) = self.processes()[name]
-        return pid
+
+        def one() -> int | None:
+            pids = self.processes().get(name, [])
+            return pids[0] if len(pids) == 1 else None
+
+        return int(wait_until(one, 20, f"one {name}"))
 
     def put(self, name: str, files: dict[str, bytes]) -> str:
         """Lay a model's files where the platform would, and return the directory's path."""

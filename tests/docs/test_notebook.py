@@ -17,7 +17,7 @@ from tests.support import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 NOTEBOOK = ROOT / "notebooks" / "walkthrough.ipynb"
-SECONDS = 400
+SECONDS = 900
 END_SECONDS = 30
 MOST_BYTES = 700_000
 OFF_THE_PLAN = 6  # percent of all requests: hits that were planned and those that were measured

@@ -18,8 +18,8 @@ from tests.support import Serve, Server, error_of, saved, train, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 ROW = b"1,2,3,4,5,6"
-INVOKE_SECONDS, LOAD_SECONDS, RECEIVE_SECONDS = 3, 4, 2
-BYSTANDER_SECONDS = 2.5  # on a machine that others load too; what blocks it does so for longer
+INVOKE_SECONDS, LOAD_SECONDS, RECEIVE_SECONDS = 6, 6, 2
+BYSTANDER_SECONDS = 5  # on a machine that others load too; what blocks it does so for longer
 BUSY_SECONDS = 6  # that a machine others load too may take beyond a deadline
 _PAUSE_SECONDS = 0.05
 

@@ -122,7 +122,7 @@ def test_f64_f65_prediction_hangs(site: Site, model: str, mark: int) -> None:
     with site.nothing_left(), site.watched():
         asked = [site.in_flight(model, row(mark)) for _ in range(3)]
         replies = [one.result() for one in asked]
-        assert max(one.seconds for one in asked) < INVOKE_SECONDS + 1
+        assert max(one.seconds for one in asked) < INVOKE_SECONDS + 5  # not twice that
     late = [error(reply, 500, "no answer in") for reply in replies if reply.status != 503]
     assert late  # the others wait for its verdict, and may be told that the model rests
     for reply in replies:
@@ -184,7 +184,7 @@ def test_f69_unload_with_requests_in_flight(site: Site) -> None:
     error(site.client.invoke(name, ROW), 404)
     assert [one.result().status for one in asked] == [200] * 4
     unloading.join(30)
-    assert unloaded[0] > max(one.ended for one in asked) - 0.05
+    assert unloaded[0] > max(one.ended for one in asked) - 0.5  # as these threads saw it
 
 
 @pytest.mark.parametrize("ids", ["f70", "f71", "f72", "f73"])

@@ -71,7 +71,7 @@ def test_f75_second_signal(sites: Callable[..., Site]) -> None:
     begun = time.monotonic()
     site.server.process.terminate()
     site.server.process.communicate(timeout=STOP_SECONDS)
-    assert time.monotonic() - begun < 2.5  # what is in flight sleeps for longer
+    assert time.monotonic() - begun < BUSY_SECONDS  # the drain would take much longer
     assert site.server.process.returncode == 0
     for one in asked:
         error(one.result(), 503, "stopped")
@@ -100,7 +100,7 @@ def test_f77_parent_killed(sites: Callable[..., Site]) -> None:
             20,
             "a parent",
         )
-        site.ask_again("bystander")
+        site.ask_again("bystander", seconds=5 + BUSY_SECONDS)
 
 
 def test_f78_all_workers_killed(sites: Callable[..., Site]) -> None:
@@ -276,7 +276,7 @@ def test_f93_gate_killed(sites: Callable[..., Site]) -> None:
     assert answer.startswith(b"HTTP/1.1 503 ")
     for one in asked:
         error(one.result(), 503, "restarts")
-        assert one.seconds < 2
+        assert one.seconds < BUSY_SECONDS
     # The same connection, on which nothing was asked when the gate died.
     own = quiet._http.sock
     reply = quiet.invoke("bystander", ROW)
@@ -354,9 +354,9 @@ def test_f93_killed_again_at_birth(sites: Callable[..., Site], part: str) -> Non
     def newborn() -> list[int]:
         return [pid for pid in site.server.processes().get("mme-worker", []) if pid != old]
 
-    wait_until(lambda: newborn(), 10, "the next worker")
+    wait_until(lambda: newborn(), 20, "the next worker")
     os.kill(newborn()[0], signal.SIGKILL)
-    site.ask_again("bystander", seconds=10)
+    site.ask_again("bystander", seconds=30)
 
 
 def test_f93_supervisor_killed(sites: Callable[..., Site]) -> None:

@@ -1,5 +1,6 @@
 """``mme local`` as a command: what it says, and what it leaves."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -119,11 +120,11 @@ def test_no_other_address(local: Local) -> None:
     """It listens on loopback alone, and so do its containers and moto."""
     inodes = set()
     for pid in descendants(local.process.pid):
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            try:
-                inodes.add(str(descriptor.readlink()).removeprefix("socket:[").removesuffix("]"))
-            except FileNotFoundError:
-                continue
+        with contextlib.suppress(FileNotFoundError):  # the process ended meanwhile
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    name = str(descriptor.readlink())
+                    inodes.add(name.removeprefix("socket:[").removesuffix("]"))
     for table, loopback in (("tcp", "0100007F"), ("tcp6", "0" * 24 + "01000000")):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()

@@ -455,9 +455,14 @@ def test_status(mme: Command, endpoint: str, local: Local) -> None:
     """It shows what runs, what it has done, the alarms and the scaling."""
     for _ in range(3):
         local.invoke(endpoint, "houston.tar.gz")
-    status, out, _ = mme("status", "--json")
-    assert status == 0
-    found = json.loads(out)
+
+    def measured() -> dict[str, Any] | None:
+        status, out, _ = mme("status", "--json")
+        assert status == 0
+        found: dict[str, Any] = json.loads(out)
+        return found if found["last_hour"]["memory_percent"] else None
+
+    found = wait_until(measured, SECONDS, "what is measured now and then")
     assert (found["status"], found["archives"]) == ("InService", 2)
     assert found["image"].endswith("xgboost-mme:latest")
     assert found["models"] == f"s3://{NAME}/p/"

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from mme import artifacts, cli
 from mme.local.control import support
+from tests.local.conftest import QUICK, Start
 from tests.local.support import FAILURE_SECONDS, ROW, SECONDS, Local, drop
 from tests.support import saved, train, wait_until
 
@@ -209,8 +210,15 @@ def test_one_load_for_all(local: Local, model: bytes, name: str) -> None:
     assert instance["invocations"] == 40
 
 
-def test_not_ready(local: Local, model: bytes, name: str) -> None:
+@pytest.fixture
+def hasty(start_local: Start) -> Local:
+    """One that waits for a container for three seconds, and not until it is taken for dead."""
+    return start_local(**QUICK | {"MME_LOCAL_INVOKE_SECONDS": "3"})
+
+
+def test_not_ready(hasty: Local, model: bytes, name: str) -> None:
     """A load that takes too long is ModelNotReadyException, once; it goes on, and then serves."""
+    local = hasty
     local.bucket("not-ready", {"a.tar.gz": model})
     local.create(name, "not-ready")
     with stopped(_processes(local, name, "container.gate")):
@@ -227,8 +235,9 @@ def test_not_ready(local: Local, model: bytes, name: str) -> None:
     assert local.instances(name)[0]["loads"] == 1
 
 
-def test_silent_container(local: Local, model: bytes, name: str) -> None:
+def test_silent_container(hasty: Local, model: bytes, name: str) -> None:
     """A container that does not answer is a ModelError without a status, as AWS has it."""
+    local = hasty
     local.bucket("silent", {"a.tar.gz": model})
     local.create(name, "silent")
     local.invoke(name, "a.tar.gz")

@@ -158,10 +158,20 @@ def test_logs(local: Local, endpoint: str) -> None:
     """What the containers write is in CloudWatch Logs, one stream an instance."""
     logs = local.client("logs")
     group = f"/aws/sagemaker/Endpoints/{endpoint}"
-    events = logs.filter_log_events(logGroupName=group, filterPattern="serving")["events"]
-    assert {json.loads(event["message"])["event"] for event in events} == {"serving"}
-    streams = {
-        stream["logStreamName"]
-        for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]
-    }
-    assert streams == {f"AllTraffic/{one['id']}" for one in local.instances(endpoint)}
+    expected = {f"AllTraffic/{one['id']}" for one in local.instances(endpoint)}
+
+    def streams() -> set[str]:
+        found = logs.describe_log_streams(logGroupName=group)["logStreams"]
+        return {stream["logStreamName"] for stream in found}
+
+    wait_until(lambda: streams() >= expected, SECONDS, "a stream of each")
+    assert streams() == expected
+
+    def events() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = logs.filter_log_events(
+            logGroupName=group, filterPattern="serving"
+        )["events"]
+        return found
+
+    wait_until(events, SECONDS, "a line of the start")
+    assert {json.loads(event["message"])["event"] for event in events()} == {"serving"}
