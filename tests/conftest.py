@@ -13,8 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 import xgboost
+from hypothesis import HealthCheck, settings
 
 from tests.support import FEATURES, Serve, Server, train
+
+# A stall of the machine is no slow property; pytest's limit of a test holds.
+settings.register_profile(
+    "mme", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("mme")
 
 
 def pytest_configure() -> None:

@@ -11,6 +11,7 @@ import xgboost
 
 from benchmarks.processes import cpu_seconds, memory_bytes
 from mme.client import Client
+from mme.process_tree import anonymous_bytes
 from tests.support import FEATURES, Serve, Server, saved, train, wait_until
 
 ROW = b"1,2,3,4,5,6"
@@ -44,7 +45,7 @@ def holdings(server: Server, private: Path) -> dict[str, object]:
 def memory_of(server: Server) -> tuple[int, int]:
     """Bytes of our processes, the disposable ones among them, and of Java."""
     (java,) = server.processes()["java"]
-    return memory_bytes(server.process.pid) - memory_bytes(java), memory_bytes(java)
+    return anonymous_bytes(server.process.pid) - anonymous_bytes(java), anonymous_bytes(java)
 
 
 def live(server: Server, url: str, rounds: int, expected: bytes) -> None:

@@ -109,9 +109,11 @@ def test_no_port_but_the_public_one(serve: Serve) -> None:
     server = serve(SAGEMAKER_SAFE_PORT_RANGE="25000-25999")
     inodes = set()
     for pid in descendants(server.process.pid):
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
-                inodes.add(str(descriptor.readlink()).removeprefix("socket:[").removesuffix("]"))
+        with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    name = str(descriptor.readlink())
+                    inodes.add(name.removeprefix("socket:[").removesuffix("]"))
     table = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
     listening = [line.split() for line in table.splitlines() if line.split()[3] == "0A"]
     ports = {int(line[1].rpartition(":")[2], 16) for line in listening if line[9] in inodes}
@@ -189,7 +191,7 @@ def test_unload_waits(serve: Serve, booster: xgboost.Booster) -> None:
     asking = [threading.Thread(target=ask) for _ in range(2)]
     for thread in asking:
         thread.start()
-    wait_until(lambda: in_flight(server) > 1, START_SECONDS, "a request in flight")
+    wait_until(lambda: in_flight(server) > 2, START_SECONDS, "both requests in flight")
     order.append(f"unload {server.client.unload('m').status}")
     for thread in asking:
         thread.join(STOP_SECONDS)

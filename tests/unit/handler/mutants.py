@@ -30,7 +30,7 @@ from handler.model import Part, load_model
 from handler.prepare import prepare
 from tests.unit.handler import writing
 
-_SECONDS = 2.0  # for one mutant
+_SECONDS = 10.0  # for one mutant
 _MOST_BYTES = 512 * MIB  # that it may take
 _WHOLE = (-1, -2, 0, 1, 10**6, 2**31 - 1)
 _FLOATS = (math.inf, -math.inf, math.nan, 1e38)

@@ -28,7 +28,7 @@ from handler.parent import Lanes, Parent
 
 ROOT = Path(__file__).parent.parent.parent.parent
 SECONDS = 30.0  # that anything here may take
-SHORT_SECONDS = 0.5  # for what hangs
+SHORT_SECONDS = 2.0  # for what hangs
 MOST = 5  # disposable processes at once
 MOST_OPEN = 8  # descriptors of one at work: standard ones, channel, answer, and some to look
 DEATHS = {  # what a job may do, and how that is called
@@ -323,7 +323,7 @@ def test_answer_that_is_cut() -> None:
     assert answered(whole) == (200, "kind", b"bytes")
     with pytest.raises(DiedError, match="SIGSEGV"):
         answered(died("SIGSEGV"))
-    assert descriptors(os.getpid()) == before
+    assert descriptors(os.getpid()) <= before
 
 
 def test_parent_that_is_gone() -> None:
@@ -334,7 +334,7 @@ def test_parent_that_is_gone() -> None:
         before = descriptors(os.getpid())
         with pytest.raises(OSError, match=r"pipe|reset|connected"):
             Disposables(control).run({}, [b"x"], time.monotonic() + SECONDS, apart=False)
-        assert descriptors(os.getpid()) == before
+        assert descriptors(os.getpid()) <= before
 
 
 if __name__ == "__main__":

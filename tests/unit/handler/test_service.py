@@ -292,6 +292,7 @@ def test_memory_of_a_model(tmp_path: Path, trees: int, depth: int) -> None:
     laid(tmp_path / "m", data)
     (found,) = directory.find(tmp_path / "m").models
     counted = [check(found)[1] for _ in range(4)]
+    gc.collect()  # what other tests left is not to go meanwhile
     some = [Booster(data, 1) for _ in range(20)]  # what malloc has cached is used up
     before = heap_bytes()
     many = [Booster(data, 1) for _ in range(100)]

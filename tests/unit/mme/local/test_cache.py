@@ -123,7 +123,7 @@ async def test_no_room_at_all(tmp_path: Path) -> None:
 @in_loop
 async def test_floor_and_load_limit(tmp_path: Path) -> None:
     """A model's floor keeps nobody waiting for its room past the limit of a load."""
-    async with rig(tmp_path, "a", "b", floor_seconds=1000.0, load_seconds=0.2) as cache:
+    async with rig(tmp_path, "a", "b", floor_seconds=1000.0, load_seconds=2.0) as cache:
         cache.server.room = 1
         assert await cache.ask("a") == OK
         with pytest.raises(InvokeError) as raised:
