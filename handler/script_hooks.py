@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
 
 import numpy as np
-from mms.context import Context, RequestProcessor  # type: ignore[import-untyped]
+from mms.context import Context, RequestProcessor  # type: ignore[import-untyped]  # it has no types
 from numpy.lib.recfunctions import structured_to_unstructured
 from sagemaker_inference import content_types, decoder, encoder, environment
 from sagemaker_inference.default_inference_handler import DefaultInferenceHandler

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from mme.process import ServeProcess
 
 START_SECONDS = 60
 STOP_SECONDS = 40
+SOON_SECONDS = 20  # for what is there in an instant, but for a machine that others load too
 FEATURES = 6
 
 
@@ -29,6 +30,18 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     if value := condition():  # the machine may have stalled meanwhile
         return value
     pytest.fail(f"{what} not within {seconds} s")
+
+
+def sockets(pids: Iterable[int]) -> set[str]:
+    """The inodes of the sockets that these processes have open, as /proc/net names them."""
+    inodes = set()
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+                    if (name := str(descriptor.readlink())).startswith("socket:["):
+                        inodes.add(name.removeprefix("socket:[").removesuffix("]"))
+    return inodes
 
 
 def alive(pids: list[int]) -> dict[int, str]:
@@ -73,7 +86,7 @@ class Server(ServeProcess):
             pids = self.processes().get(name, [])
             return pids[0] if len(pids) == 1 else None
 
-        return int(wait_until(one, 20, f"one {name}"))
+        return int(wait_until(one, SOON_SECONDS, f"one {name}"))
 
     def put(self, name: str, files: dict[str, bytes]) -> str:
         """Lay a model's files where the platform would, and return the directory's path."""

@@ -32,7 +32,7 @@ except ImportError:  # it was not built
     class Forest:  # type: ignore[no-redef]  # of which there is none
         """What would be a forest."""
 
-    def _read(*_: object) -> None:  # type: ignore[misc]
+    def _read(*_: object) -> None:  # type: ignore[misc]  # where it is not built
         return None
 
 else:

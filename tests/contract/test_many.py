@@ -12,7 +12,7 @@ import xgboost
 from benchmarks.processes import cpu_seconds, memory_bytes
 from mme.client import Client
 from mme.process_tree import anonymous_bytes
-from tests.support import FEATURES, Serve, Server, saved, train, wait_until
+from tests.support import FEATURES, SOON_SECONDS, Serve, Server, saved, train, wait_until
 
 ROW = b"1,2,3,4,5,6"
 MIB = 1024**2
@@ -69,7 +69,7 @@ def test_nothing_is_left_of_2000_rounds(serve: Serve, tmp_path: Path) -> None:
     before = holdings(server, tmp_path)
     ours, java = memory_of(server)
     live(server, url, ROUNDS, expected)
-    wait_until(lambda: holdings(server, tmp_path) == before, 20, "as before")
+    wait_until(lambda: holdings(server, tmp_path) == before, SOON_SECONDS, "as before")
     ours_now, java_now = memory_of(server)
     assert ours_now - ours < 10 * MIB  # a model that stayed would be 2,000 times 30 KB
     assert java_now - java < 40 * MIB  # it still compiles; no model ever comes to it

@@ -1,6 +1,5 @@
 """The container's processes: they start, stop and die as documented, and none outlives the rest."""
 
-import contextlib
 import os
 import signal
 import socket
@@ -13,6 +12,7 @@ import xgboost
 from benchmarks.processes import descendants
 from mme.client import Client
 from tests.support import (
+    SOON_SECONDS,
     START_SECONDS,
     STOP_SECONDS,
     Serve,
@@ -20,6 +20,7 @@ from tests.support import (
     alive,
     error_of,
     saved,
+    sockets,
     train,
     wait_until,
 )
@@ -107,13 +108,7 @@ def test_settings_that_make_no_sense(serve: Serve, variable: str, value: str) ->
 def test_no_port_but_the_public_one(serve: Serve) -> None:
     """Whatever ports are safe, no inner server takes any: only the public port listens."""
     server = serve(SAGEMAKER_SAFE_PORT_RANGE="25000-25999")
-    inodes = set()
-    for pid in descendants(server.process.pid):
-        with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
-            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    name = str(descriptor.readlink())
-                    inodes.add(name.removeprefix("socket:[").removesuffix("]"))
+    inodes = sockets(descendants(server.process.pid))
     table = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
     listening = [line.split() for line in table.splitlines() if line.split()[3] == "0A"]
     ports = {int(line[1].rpartition(":")[2], 16) for line in listening if line[9] in inodes}
@@ -258,7 +253,9 @@ def test_deadline(serve: Serve) -> None:
     assert server.client.load("m", server.put("m", {"m.ubj": many})).status == 200
     late = server.client.invoke("m", b"1\n" * 3_000_000, "text/libsvm")
     assert "no answer in 1 s" in error_of(500, late.body)
-    wait_until(lambda: server.client.invoke("m", ROW).status == 200, 20, "an answer to others")
+    wait_until(
+        lambda: server.client.invoke("m", ROW).status == 200, SOON_SECONDS, "an answer to others"
+    )
 
 
 def cpu_ticks(server: Server) -> int:

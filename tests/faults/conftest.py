@@ -14,7 +14,7 @@ import pytest
 import xgboost
 
 from mme.client import Client, Reply
-from tests.support import Serve, Server, error_of, saved, train, wait_until
+from tests.support import SOON_SECONDS, Serve, Server, error_of, saved, train, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 ROW = b"1,2,3,4,5,6"
@@ -191,7 +191,7 @@ class Site:
             return not more
 
         with contextlib.suppress(pytest.fail.Exception):
-            wait_until(none_left, 20, "as much as before")
+            wait_until(none_left, SOON_SECONDS, "as much as before")
         assert more == {}
 
     def _holdings(self) -> dict[str, int]:

@@ -43,6 +43,12 @@ _FAULTS: dict[str, Callable[[], object]] = {
 _OF_ROWS = dict(zip(range(666001, 666010), _FAULTS.values(), strict=True))
 
 
+def _strike(first: int) -> None:
+    """Do what the first number of a row stands for."""
+    if fault := _OF_ROWS.get(first):
+        fault()
+
+
 def _spoil_the_forest() -> None:
     forest, predict = handler.forest, handler.forest.Trees.predict
     for name in ("read", "grow"):
@@ -51,18 +57,17 @@ def _spoil_the_forest() -> None:
     def faulty_predict(
         self: handler.forest.Trees, rows: handler.forest.Floats, *more: Any
     ) -> handler.forest.Floats:
-        if fault := _OF_ROWS.get(int(rows[0, 0]) if rows[0, 0] == rows[0, 0] else 0):
-            fault()
+        _strike(int(rows[0, 0]) if rows[0, 0] == rows[0, 0] else 0)
         return predict(self, rows, *more)
 
     quick = handler.resident.quick
 
     def faulty_quick(*asked: Any) -> bytes | None:
         first = asked[-1].partition(b",")[0]
-        if fault := _OF_ROWS.get(int(first) if first.isdigit() else 0):
-            fault()
+        _strike(int(first) if first.isdigit() else 0)
         return quick(*asked)
 
+    # Methods and functions are put in the places of others, which is what mypy warns of.
     forest.Trees.predict = faulty_predict  # type: ignore[method-assign]
     handler.resident.quick = handler.service.quick = faulty_quick  # type: ignore[assignment]
 
@@ -85,11 +90,11 @@ def main() -> int:
     def faulty_predict(
         self: handler.booster.Booster, rows: handler.booster.Floats, *more: Any
     ) -> handler.booster.Floats:
-        if fault := _OF_ROWS.get(int(rows[0, 0]) if rows[0, 0] == rows[0, 0] else 0):
-            fault()
+        _strike(int(rows[0, 0]) if rows[0, 0] == rows[0, 0] else 0)
         return predict(self, rows, *more)
 
     _spoil_the_forest()
+    # As above.
     booster.__init__ = faulty_load  # type: ignore[method-assign]
     booster.predict = faulty_predict  # type: ignore[method-assign]
     return handler.worker.main()

@@ -24,7 +24,7 @@ from tests.faults.conftest import (
     error,
     row,
 )
-from tests.support import FEATURES, Serve, saved, train, wait_until
+from tests.support import FEATURES, SOON_SECONDS, Serve, saved, train, wait_until
 
 SLOW = row(injected.SLOW) + (b"\n" + ROW) * 6000
 
@@ -36,13 +36,13 @@ def test_f60_client_leaves(serve: Serve, faulty_worker: str) -> None:
     name = "left"
     site.good(name)
     first = site.in_flight(name, SLOW)
-    wait_until(lambda: in_flight(site) >= 2, 20, "the first request")
+    wait_until(lambda: in_flight(site) >= 2, SOON_SECONDS, "the first request")
     head = b"POST /models/left/invoke HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
     body = row(injected.SLOW)
     for _ in range(10):
         with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
             connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-            wait_until(lambda: in_flight(site) >= 3, 20, "a request in the queue")
+            wait_until(lambda: in_flight(site) >= 3, SOON_SECONDS, "a request in the queue")
     begun = time.monotonic()
     assert site.client.invoke(name, ROW).status == 200
     assert time.monotonic() - begun < BUSY_SECONDS  # behind one slow request, not eleven
@@ -141,7 +141,7 @@ def test_f66_prediction_without_memory(site: Site, model: str) -> None:
 def test_f67_worker_killed_once(site: Site, model: str) -> None:
     """The worker is killed from outside in a prediction: it is asked again, 200."""
     asked = site.in_flight(model, SLOW)
-    wait_until(lambda: in_flight(site) >= 2, 20, "the request")
+    wait_until(lambda: in_flight(site) >= 2, SOON_SECONDS, "the request")
     os.kill(site.server.pid("mme-shard"), signal.SIGKILL)
     assert asked.result().status == 200
     site.ask_again(model)
@@ -170,7 +170,7 @@ def test_f69_unload_with_requests_in_flight(site: Site) -> None:
     name = site.new_name()
     site.good(name)
     asked = [site.in_flight(name, SLOW) for _ in range(4)]
-    wait_until(lambda: in_flight(site) >= 5, 20, "four requests")
+    wait_until(lambda: in_flight(site) >= 5, SOON_SECONDS, "four requests")
     unloaded: list[float] = []
 
     def unload() -> None:
@@ -180,7 +180,7 @@ def test_f69_unload_with_requests_in_flight(site: Site) -> None:
 
     unloading = threading.Thread(target=unload)
     unloading.start()
-    wait_until(lambda: site.client.describe(name).status == 404, 20, "the unload")
+    wait_until(lambda: site.client.describe(name).status == 404, SOON_SECONDS, "the unload")
     error(site.client.invoke(name, ROW), 404)
     assert [one.result().status for one in asked] == [200] * 4
     unloading.join(30)

@@ -21,7 +21,16 @@ from benchmarks.processes import descendants
 from mme.client import Client
 from tests.faults import injected
 from tests.faults.conftest import BUSY_SECONDS, ROW, Site, error, row
-from tests.support import START_SECONDS, STOP_SECONDS, Serve, alive, saved, train, wait_until
+from tests.support import (
+    SOON_SECONDS,
+    START_SECONDS,
+    STOP_SECONDS,
+    Serve,
+    alive,
+    saved,
+    train,
+    wait_until,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 SLOW = row(injected.SLOW) + (b"\n" + ROW) * 6000
@@ -34,11 +43,20 @@ def in_flight(site: Site, count: int) -> None:
         lines = site.client.call("GET", "/metrics").body.decode().splitlines()
         return f"mme_in_flight {count + 1}.0" in lines
 
-    wait_until(there, 20, f"{count} requests in flight")
+    wait_until(there, SOON_SECONDS, f"{count} requests in flight")
+
+
+def replaced(site: Site, name: str, pid: int) -> None:
+    """Wait until another process has the place of that one."""
+    wait_until(
+        lambda: site.server.processes().get(name) not in (None, [pid]),
+        SOON_SECONDS,
+        f"a new {name}",
+    )
 
 
 def ended(pids: list[int]) -> None:
-    wait_until(lambda: not alive(pids), 20, f"the end of {alive(pids)}")
+    wait_until(lambda: not alive(pids), SOON_SECONDS, f"the end of {alive(pids)}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -51,7 +69,7 @@ def test_f74_stop(sites: Callable[..., Site], tmp_path: Path, number: int) -> No
     with Client("127.0.0.1", site.server.port) as other:
         assert other.healthy()
         site.server.process.send_signal(number)
-        wait_until(lambda: not site.client.healthy(), 20, "503 of /ping")
+        wait_until(lambda: not site.client.healthy(), SOON_SECONDS, "503 of /ping")
         error(other.invoke("bystander", ROW), 503, "stopping")
     assert [one.result().status for one in asked] == [200, 200]
     site.server.process.communicate(timeout=STOP_SECONDS)
@@ -67,7 +85,7 @@ def test_f75_second_signal(sites: Callable[..., Site]) -> None:
     in_flight(site, 2)
     pids = descendants(site.server.process.pid)
     site.server.process.terminate()
-    wait_until(lambda: not site.client.healthy(), 20, "503 of /ping")
+    wait_until(lambda: not site.client.healthy(), SOON_SECONDS, "503 of /ping")
     begun = time.monotonic()
     site.server.process.terminate()
     site.server.process.communicate(timeout=STOP_SECONDS)
@@ -83,7 +101,7 @@ def test_f76_worker_killed(site: Site) -> None:
     before = site.server.pid("mme-shard")
     with site.watched():
         os.kill(before, signal.SIGKILL)
-        wait_until(lambda: site.server.processes().get("mme-shard") not in (None, [before]), 20, "")
+        replaced(site, "mme-shard", before)
         site.ask_again("bystander")
 
 
@@ -95,11 +113,7 @@ def test_f77_parent_killed(sites: Callable[..., Site]) -> None:
         os.kill(before, signal.SIGKILL)
         reply = site.client.invoke("bystander", ROW)
         assert (reply.status, reply.body) == (200, site.expected)
-        wait_until(
-            lambda: site.server.processes().get("mme-worker") not in (None, [before]),
-            20,
-            "a parent",
-        )
+        replaced(site, "mme-worker", before)
         site.ask_again("bystander", seconds=5 + BUSY_SECONDS)
 
 
@@ -308,7 +322,7 @@ def test_f93_gate_killed_among_arrivals(sites: Callable[..., Site]) -> None:
         thread.start()
     for _ in range(5):
         good = statuses[200]
-        wait_until(lambda: statuses[200] > good + 50, 20, "answers")  # noqa: B023  # called here
+        wait_until(lambda: statuses[200] > good + 50, SOON_SECONDS, "answers")  # noqa: B023  # called here
         os.kill(site.server.pid("gate"), signal.SIGKILL)
     over.set()
     for thread in threads:
@@ -328,11 +342,13 @@ def test_f93_gate_killed_while_loading(sites: Callable[..., Site]) -> None:
 
     loading = threading.Thread(target=load)
     loading.start()
-    wait_until(lambda: site.client.describe("half").status == 200, 20, "the load")
+    wait_until(lambda: site.client.describe("half").status == 200, SOON_SECONDS, "the load")
     os.kill(site.server.pid("gate"), signal.SIGKILL)
     loading.join(30)
     error(replies[0], 503, "restarts")
-    wait_until(lambda: site.client.describe("half").status == 404, 20, "the model's absence")
+    wait_until(
+        lambda: site.client.describe("half").status == 404, SOON_SECONDS, "the model's absence"
+    )
     assert site.client.load("half", url).status == 200
     site.ask_again("half", seconds=5)
 
@@ -354,7 +370,7 @@ def test_f93_killed_again_at_birth(sites: Callable[..., Site], part: str) -> Non
     def newborn() -> list[int]:
         return [pid for pid in site.server.processes().get("mme-worker", []) if pid != old]
 
-    wait_until(lambda: newborn(), 20, "the next worker")
+    wait_until(lambda: newborn(), SOON_SECONDS, "the next worker")
     os.kill(newborn()[0], signal.SIGKILL)
     site.ask_again("bystander", seconds=30)
 

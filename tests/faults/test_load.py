@@ -22,7 +22,7 @@ from tests.faults.conftest import (
     error,
     injected,
 )
-from tests.support import Serve, saved, train, wait_until
+from tests.support import SOON_SECONDS, Serve, saved, train, wait_until
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_f42_unload_during_load(site: Site) -> None:
 
         loading = threading.Thread(target=load)
         loading.start()
-        wait_until(lambda: site.client.describe(name).status == 200, 20, "the load")
+        wait_until(lambda: site.client.describe(name).status == 200, SOON_SECONDS, "the load")
         assert site.client.unload(name).status == 200
         loading.join(30)
         error(replies[0], 409, "unloaded while loading")
@@ -223,7 +223,7 @@ def test_f43_invoke_during_load(site: Site) -> None:
 
     loading = threading.Thread(target=load)
     loading.start()
-    wait_until(lambda: site.client.describe(name).status == 200, 20, "the load")
+    wait_until(lambda: site.client.describe(name).status == 200, SOON_SECONDS, "the load")
     begun = time.monotonic()
     assert site.client.invoke(name, ROW).status == 200
     assert time.monotonic() - begun < INVOKE_SECONDS
@@ -253,5 +253,5 @@ def test_f44_descriptors(serve: Serve, faulty_worker: str) -> None:
     def room() -> bool:
         return site.client.invoke("bystander", ROW).status == 200
 
-    wait_until(room, 20, "the end of those connections")
+    wait_until(room, SOON_SECONDS, "the end of those connections")
     site.ask_again("bystander")

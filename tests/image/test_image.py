@@ -142,13 +142,13 @@ def test_one_model(image: str, models: Path) -> None:
         with Client("127.0.0.1", port) as client:
             wait_until(client.healthy, START_SECONDS, "a healthy container")
         url = f"http://127.0.0.1:{port}"
-        with urllib.request.urlopen(f"{url}/execution-parameters", timeout=10) as reply:  # noqa: S310
+        with urllib.request.urlopen(f"{url}/execution-parameters", timeout=10) as reply:  # noqa: S310  # ours
             assert json.load(reply)["BatchStrategy"] == "MULTI_RECORD"
         asked = urllib.request.Request(  # noqa: S310  # of our own container
             f"{url}/invocations", b"1,2,3,4,5,6", {"Content-Type": "text/csv"}
         )
         expected = train(seed=0).predict(xgboost.DMatrix([[1.0, 2, 3, 4, 5, 6]]))
-        with urllib.request.urlopen(asked, timeout=10) as reply:  # noqa: S310
+        with urllib.request.urlopen(asked, timeout=10) as reply:  # noqa: S310  # ours
             assert json.load(reply) == expected.tolist()
     finally:
         docker("rm", "--force", name)

@@ -22,7 +22,7 @@ State = dict[str, Any]
 
 
 def _chance(seed: int) -> random.Random:
-    return random.Random(seed)  # noqa: S311 - it makes up figures, not secrets
+    return random.Random(seed)  # noqa: S311  # it makes up figures, not secrets
 
 
 def nothing() -> State:

@@ -48,7 +48,7 @@ sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=NAME)
 
 def predict_one_house_value(features: list[float], model_name: str) -> None:
     """Ask one city's model, and print what it says."""
-    print(f"Using model {model_name} to predict price of this house: {features}")  # noqa: T201
+    print(f"Using model {model_name} to predict price of this house: {features}")  # noqa: T201  # as its users write it
     body = ",".join(map(str, features)) + "\n"
     start_time = time.time()
     response = runtime.invoke_endpoint(
@@ -56,7 +56,7 @@ def predict_one_house_value(features: list[float], model_name: str) -> None:
     )
     predicted_value = json.loads(response["Body"].read())[0]
     duration = time.time() - start_time
-    print(f"${predicted_value:,.2f}, took {int(duration * 1000):,d} ms\n")  # noqa: T201
+    print(f"${predicted_value:,.2f}, took {int(duration * 1000):,d} ms\n")  # noqa: T201  # as its users write it
 
 
 for city in ("Houston_TX", "Houston_TX", "Chicago_IL", "Chicago_IL"):

@@ -256,7 +256,7 @@ def test_the_query_protocol(moto: MotoChild, cloudwatch: Any, name: str) -> None
         "Content-Type": "application/x-www-form-urlencoded",
     }
     request = urllib.request.Request(moto.url, urllib.parse.urlencode(form).encode(), headers)  # noqa: S310  # it is ours
-    with urllib.request.urlopen(request) as answer:  # noqa: S310
+    with urllib.request.urlopen(request) as answer:  # noqa: S310  # our own
         text = answer.read().decode()
     assert "<Sum>4.0</Sum>" in text
     assert "<key>p50</key><value>2.0</value>" in text

@@ -1,6 +1,5 @@
 """``mme local`` as a command: what it says, and what it leaves."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -15,7 +14,7 @@ from mme.process import free_port
 from mme.process_tree import descendants
 from tests.local.conftest import QUICK, Start
 from tests.local.support import SECONDS, Local, drop
-from tests.support import alive, wait_until
+from tests.support import alive, sockets, wait_until
 
 MME = [sys.executable, "-m", "mme"]
 
@@ -118,13 +117,7 @@ def test_stop(start_local: Start, model: bytes, number: int) -> None:
 
 def test_no_other_address(local: Local) -> None:
     """It listens on loopback alone, and so do its containers and moto."""
-    inodes = set()
-    for pid in descendants(local.process.pid):
-        with contextlib.suppress(FileNotFoundError):  # the process ended meanwhile
-            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    name = str(descriptor.readlink())
-                    inodes.add(name.removeprefix("socket:[").removesuffix("]"))
+    inodes = sockets(descendants(local.process.pid))
     for table, loopback in (("tcp", "0100007F"), ("tcp6", "0" * 24 + "01000000")):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()

@@ -218,31 +218,29 @@ def hasty(start_local: Start) -> Local:
 
 def test_not_ready(hasty: Local, model: bytes, name: str) -> None:
     """A load that takes too long is ModelNotReadyException, once; it goes on, and then serves."""
-    local = hasty
-    local.bucket("not-ready", {"a.tar.gz": model})
-    local.create(name, "not-ready")
-    with stopped(_processes(local, name, "container.gate")):
-        raised = error(local, name, "a.tar.gz")
+    hasty.bucket("not-ready", {"a.tar.gz": model})
+    hasty.create(name, "not-ready")
+    with stopped(_processes(hasty, name, "container.gate")):
+        raised = error(hasty, name, "a.tar.gz")
     assert type(raised).__name__ == "ModelNotReadyException"
     assert raised.response["ResponseMetadata"]["HTTPStatusCode"] == 429
     assert raised.response["ResponseMetadata"]["RetryAttempts"] == 0
 
     def loaded() -> bool:
-        return bool(local.instances(name)[0]["loaded"])
+        return bool(hasty.instances(name)[0]["loaded"])
 
     wait_until(loaded, SECONDS, "the load's end")
-    assert len(local.invoke(name, "a.tar.gz")) == 1
-    assert local.instances(name)[0]["loads"] == 1
+    assert len(hasty.invoke(name, "a.tar.gz")) == 1
+    assert hasty.instances(name)[0]["loads"] == 1
 
 
 def test_silent_container(hasty: Local, model: bytes, name: str) -> None:
     """A container that does not answer is a ModelError without a status, as AWS has it."""
-    local = hasty
-    local.bucket("silent", {"a.tar.gz": model})
-    local.create(name, "silent")
-    local.invoke(name, "a.tar.gz")
-    with stopped(_processes(local, name, "container.gate")):
-        raised = error(local, name, "a.tar.gz")
+    hasty.bucket("silent", {"a.tar.gz": model})
+    hasty.create(name, "silent")
+    hasty.invoke(name, "a.tar.gz")
+    with stopped(_processes(hasty, name, "container.gate")):
+        raised = error(hasty, name, "a.tar.gz")
     assert type(raised).__name__ == "ModelError"
     assert raised.response["OriginalStatusCode"] == 0
     assert "Your invocation timed out while waiting for a response" in str(raised)

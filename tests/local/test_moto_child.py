@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.local.moto import MotoChild
-from tests.support import alive, wait_until
+from tests.support import SOON_SECONDS, alive, wait_until
 
 WORDS = [sys.executable, "-m", "mme.local.aws.moto_child", "--state"]
 PARENT = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:], check=False).returncode)"
@@ -28,7 +28,7 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
         )
         assert alive([child])
         parent.kill()
-    wait_until(lambda: not alive([child]), 20, "the end of the child")
+    wait_until(lambda: not alive([child]), SOON_SECONDS, "the end of the child")
 
 
 def test_it_is_quiet_and_ends_well(tmp_path: Path) -> None:

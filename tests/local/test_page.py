@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.local import browser, states
 from tests.local.page_server import Page, PageServer
-from tests.support import wait_until
+from tests.support import SOON_SECONDS, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -331,7 +331,7 @@ def test_hidden(page: Page) -> None:
     assert quiet == 0
     asked = page.server.asked.count("/_mme/state")
     page.driver.execute_script(state % "false" + changed)
-    wait_until(lambda: page.server.asked.count("/_mme/state") > asked, 20, "a question")
+    wait_until(lambda: page.server.asked.count("/_mme/state") > asked, SOON_SECONDS, "a question")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

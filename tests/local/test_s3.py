@@ -207,7 +207,7 @@ def test_presigned_urls(s3: Any, bucket: str) -> None:
     with urllib.request.urlopen(put) as answer:  # noqa: S310  # it is ours
         assert answer.status == 200
     url = s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "a b/ü"})
-    with urllib.request.urlopen(url) as answer:  # noqa: S310
+    with urllib.request.urlopen(url) as answer:  # noqa: S310  # our own
         assert answer.read() == b"signed"
 
 

@@ -28,7 +28,7 @@ from mme.local.aws.records import Records
 
 _REGION = "us-east-1"  # of buckets that somebody has made as folders
 _PAGE = 1000
-_TOKEN = "mme-page-"  # noqa: S105  (a place in a list, no secret)
+_TOKEN = "mme-page-"  # noqa: S105  # a place in a list, no secret
 
 
 def install(state: Path) -> None:

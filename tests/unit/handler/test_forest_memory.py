@@ -81,9 +81,9 @@ def test_good(grown: forests.Grown) -> None:
             with pytest.raises(ValueError, match="width"):
                 found.predict(b"12345", False)
             with pytest.raises(TypeError):
-                found.answer(text)  # type: ignore[call-arg]
+                found.answer(text)  # type: ignore[call-arg]  # wrong on purpose
             with pytest.raises(TypeError):
-                found.answer("1,2", -1)  # type: ignore[arg-type]
+                found.answer("1,2", -1)  # type: ignore[arg-type]  # likewise
             found.note = None
 
     more, blocks = grows(work)
@@ -104,7 +104,7 @@ def test_refused(name: str) -> None:
             forest._read(one, 3, 4, 0, float("nan"))
         work_at[0] += 1
         with pytest.raises(TypeError):
-            forest._read(data, 3)  # type: ignore[call-arg]
+            forest._read(data, 3)  # type: ignore[call-arg]  # wrong on purpose
 
     work_at = [0]
     more, blocks = grows(work)

@@ -440,7 +440,7 @@ def test_other_classes(
         monkeypatch.setitem(sys.modules, path, made)
     monkeypatch.setattr(sys.modules[module], short, kind, raising=False)
     pipeline = kind()
-    pipeline.steps = [("model", booster)]  # type: ignore[attr-defined]
+    pipeline.steps = [("model", booster)]  # type: ignore[attr-defined]  # it has no types
     with pytest.raises(FormatError) as refusal:
         read(pickle.dumps(pipeline))
     assert str(refusal.value) == (

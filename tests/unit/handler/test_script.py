@@ -359,7 +359,7 @@ def test_the_toolkits_own_decoder_takes_no_pickles_from_a_script_either(
     code = f"str(decoder.decode(open({str(tmp_path / 'a.npy')!r}, 'rb').read(), '{NPY}'))"
     assert said(ask(runner, code), 500).startswith("ValueError: Object arrays cannot be loaded")
     assert not (tmp_path / "opened").exists()
-    pickle.loads(pickle.dumps(Opens(tmp_path / "opened"))).close()  # noqa: S301
+    pickle.loads(pickle.dumps(Opens(tmp_path / "opened"))).close()  # noqa: S301  # our own
     assert (tmp_path / "opened").exists()  # it would have been
 
 

@@ -101,7 +101,7 @@ def test_delete_errors() -> None:
         with pytest.raises(
             CommandError, match="2 objects could not be deleted, first s3://b/p/a: "
         ):
-            archives.delete(Stubbed(), "b", ["p/a", "p/b", "p/c"])  # type: ignore[arg-type]
+            archives.delete(Stubbed(), "b", ["p/a", "p/b", "p/c"])  # type: ignore[arg-type]  # a part
     client.close()
 
 
@@ -118,7 +118,7 @@ def test_each() -> None:
     assert [number for number, _ in failed] == list(range(3, 1000, 10))
     assert len(done) == 900
     with pytest.raises(ZeroDivisionError):  # a mistake of ours is no archive's failure
-        parallel.each(lambda number, _: number / 0 and None, [1])  # type: ignore[func-returns-value]
+        parallel.each(lambda number, _: number / 0 and None, [1])  # type: ignore[func-returns-value]  # it raises
 
 
 def test_each_interrupted() -> None:

@@ -158,13 +158,13 @@ class Denied(Pricing):
         assert asked
         message = "User: arn:aws:iam::1:user/a is not authorized to perform: pricing:GetProducts"
         error = {"Error": {"Code": "AccessDeniedException", "Message": message}}
-        raise ClientError(error, "GetProducts")  # type: ignore[arg-type]
+        raise ClientError(error, "GetProducts")  # type: ignore[arg-type]  # a part
 
 
 def test_refresh_denied(tmp_path: Path) -> None:
     """Without the permission it is one line that names it, and no file."""
     with pytest.raises(CommandError, match=r"needs the permission pricing:GetProducts$") as refused:
-        price_list.refresh(Denied(), "us-east-1", tmp_path / "new.toml")  # type: ignore[arg-type]
+        price_list.refresh(Denied(), "us-east-1", tmp_path / "new.toml")  # type: ignore[arg-type]  # a part
     assert "\n" not in str(refused.value)
     assert not list(tmp_path.iterdir())
 
@@ -172,8 +172,8 @@ def test_refresh_denied(tmp_path: Path) -> None:
 def test_refresh(tmp_path: Path) -> None:
     """All pages are read into a file that can be planned with; a region without prices is not."""
     file = tmp_path / "new.toml"
-    said = price_list.refresh(Pricing(), "us-east-1", file)  # type: ignore[arg-type]
+    said = price_list.refresh(Pricing(), "us-east-1", file)  # type: ignore[arg-type]  # a part
     assert "2 instance types in us-east-1" in said
     assert prices.read(file, "us-east-1").hour("ml.m5.large") == 0.115
     with pytest.raises(CommandError, match="no hosting prices of mars-1"):
-        price_list.refresh(Pricing(), "mars-1", file)  # type: ignore[arg-type]
+        price_list.refresh(Pricing(), "mars-1", file)  # type: ignore[arg-type]  # a part

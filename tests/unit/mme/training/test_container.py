@@ -23,7 +23,7 @@ from mme.training.fit import Group, Recipe
 from mme.training.order import OrderError
 from mme.training.table import Share
 from mme.training.workers import train_all
-from tests.support import alive, wait_until
+from tests.support import SOON_SECONDS, alive, wait_until
 from tests.unit.mme.training.support import CITIES, archives, houses, lay_out, metrics
 
 SECONDS = 60
@@ -336,7 +336,7 @@ def test_stopped(tmp_path: Path) -> None:
     said, _ = process.communicate(timeout=20)
     assert process.returncode == 143
     assert said == "stopped; what is done is kept\n"
-    wait_until(lambda: not alive([int(pid) for pid in children]), 20, "no process left")
+    wait_until(lambda: not alive([int(pid) for pid in children]), SOON_SECONDS, "no process left")
     done = archives(root)
     assert 20 <= len(done) < len(names)
     assert set(metrics(root).index) == done.keys()
